@@ -1,0 +1,99 @@
+"""Every refusal of the domain, by name.
+
+``code`` is the stable slug that the HTTP API shows as the problem type; ``str(error)`` is the sentence for a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+
+class SettingsError(Exception):
+    """Settings that make no sense; the message is one clear line naming the setting."""
+
+
+class LedgerError(Exception):
+    """Base of all refusals; nothing was recorded when one is raised."""
+
+    code: ClassVar[str]
+
+
+class InvalidInput(LedgerError):
+    """A well-formed request whose meaning is refused; ``errors`` maps a path in the body to its messages."""
+
+    def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
+        self.errors = {path: list(messages) for path, messages in errors.items()}
+        super().__init__("; ".join(message for messages in self.errors.values() for message in messages))
+
+
+class InvalidCart(InvalidInput):
+    code = "invalid-cart"
+
+
+class InvalidArrangement(InvalidInput):
+    code = "invalid-arrangement"
+
+
+class UnknownStatus(LedgerError):
+    code = "unknown-status"
+
+
+class UnknownOrder(LedgerError):
+    """There is no such order, or the caller may not see it: the two are not told apart."""
+
+    code = "unknown-order"
+
+
+class MoveNotInTable(LedgerError):
+    """The status table has no such move, whoever asks."""
+
+    code = "illegal-move"
+
+
+class MoveNotAllowed(LedgerError):
+    """The status table has the move, but not for this actor."""
+
+    code = "move-not-allowed"
+
+
+class PaymentNotConfirmed(LedgerError):
+    """The payment gateway does not confirm that the order's payment succeeded."""
+
+    code = "payment-not-confirmed"
+
+
+class RefundRequired(LedgerError):
+    """A paid order can be cancelled only when all that was received has been refunded."""
+
+    code = "refund-required"
+
+
+class VersionMismatch(LedgerError):
+    """The order is no longer at the version that the caller expected."""
+
+    code = "version-mismatch"
+
+
+class IdempotencyKeyReused(LedgerError):
+    """The idempotency key already belongs to a request with another body."""
+
+    code = "idempotency-key-reused"
+
+
+class Busy(LedgerError):
+    """Other writers won every one of a bounded number of attempts; the same request may be sent again."""
+
+    code = "busy"
+
+
+class StorageUnavailable(LedgerError):
+    """The database can't be reached or is overloaded; the same request may be sent again."""
+
+    code = "storage-unavailable"
+
+
+class PaymentsUnavailable(LedgerError):
+    """The payment gateway can't be reached; the same request may be sent again."""
+
+    code = "payments-unavailable"

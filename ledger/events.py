@@ -1,0 +1,68 @@
+"""The event types. Their stored form is a promise: see docs/formats.md and the golden bytes under tests.
+
+An event's attributes are JSON primitives, so that its stored body is plain JSON with the same names and nothing else.
+To change an event type, raise its ``class_version`` and add ``upcast_vN_vN+1(state)``; stored bytes are never edited.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from eventsourcing.utils import register_topic
+
+from ledger.actor import ActorRecord, CauseRecord
+from ledger.cart import LineRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What every event says: its stream and version there, when (RFC 3339, UTC), who and why."""
+
+    TOPIC: ClassVar[str]
+
+    originator_id: str
+    originator_version: int
+    timestamp: str
+    actor: ActorRecord
+    cause: CauseRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderCreated(Event):
+    """An order was placed; always version 1 of its stream ``order-<id>``."""
+
+    TOPIC = "OrderCreated"
+
+    order_id: int
+    user_id: int
+    lines: list[LineRecord]
+    amount_in_cents: int
+    currency: str
+    payment_intent_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusChanged(Event):
+    """An order moved from one status to another."""
+
+    TOPIC = "StatusChanged"
+
+    previous: str
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeadStatusesArranged(Event):
+    """A user's lead statuses were put in a new order: ``arrangement`` lists all their ids, first place first."""
+
+    TOPIC = "LeadStatusesArranged"
+
+    user_id: int
+    arrangement: list[int]
+
+
+EVENT_TYPES: tuple[type[Event], ...] = (OrderCreated, StatusChanged, LeadStatusesArranged)
+
+for _event_type in EVENT_TYPES:
+    register_topic(_event_type.TOPIC, _event_type)

@@ -1,0 +1,151 @@
+"""The Order aggregate: what may happen to an order, and who may make it happen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ledger.actor import MOVERS, Actor, Cause
+from ledger.cart import LineRecord, amount_of
+from ledger.errors import MoveNotAllowed, MoveNotInTable, PaymentNotConfirmed, RefundRequired, UnknownOrder
+from ledger.events import Event, OrderCreated, StatusChanged
+from ledger.payments.gateway import Intent
+from ledger.statuses import TRANSITIONS, UNPAID, Status
+
+STREAM_PREFIX = "order-"
+
+
+def order_stream(order_id: int) -> str:
+    """The name of an order's stream: order 17 lives in ``order-17``."""
+    return f"{STREAM_PREFIX}{order_id}"
+
+
+@dataclass
+class Order:
+    """An order as its events tell it; ``version`` is the number of events in its stream."""
+
+    order_id: int
+    user_id: int
+    status: Status
+    payment_intent_id: str
+    version: int
+    _pending: list[Event] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        """The order's stream, by which the event store knows it."""
+        return order_stream(self.order_id)
+
+    @classmethod
+    def place(
+        cls, order_id: int, lines: list[LineRecord], intent: Intent, *, actor: Actor, cause: Cause, timestamp: str
+    ) -> Order:
+        """Records a new order of the acting user. The lines are priced already, and the intent is for their amount."""
+        if actor.user is None:
+            raise MoveNotAllowed("Only a user can place an order.")
+        created = OrderCreated(
+            originator_id=order_stream(order_id),
+            originator_version=1,
+            timestamp=timestamp,
+            actor=actor.record(),
+            cause=cause.record(),
+            order_id=order_id,
+            user_id=actor.user,
+            lines=lines,
+            amount_in_cents=amount_of(lines),
+            currency=intent.currency,
+            payment_intent_id=intent.id,
+        )
+        order = cls._started(created)
+        order._pending.append(created)
+        return order
+
+    def check_move(self, status: Status, actor: Actor) -> None:
+        """Refuses a move that this actor can't make whatever the payment gateway says.
+
+        Raises UnknownOrder (the actor may not see the order), MoveNotInTable or MoveNotAllowed.
+        """
+        if not actor.may_see(self.user_id):
+            raise UnknownOrder(f"There is no order {self.order_id}.")
+        if status is self.status:
+            return
+        if status not in TRANSITIONS[self.status]:
+            raise MoveNotInTable(f"An order that is {self.status} can't become {status}.")
+        if actor.role not in MOVERS and not self._owner_may(status, actor):
+            raise MoveNotAllowed(f"You may not move this order from {self.status} to {status}.")
+
+    def needs_intent(self, status: Status, actor: Actor) -> bool:
+        """Whether the move is decided by the state of the order's PaymentIntent."""
+        if status is self.status:
+            return False
+        return actor.role not in MOVERS and status is not Status.CANCELLED or self._cancels_paid(status)
+
+    def move(self, status: Status, intent: Intent | None, *, actor: Actor, cause: Cause, timestamp: str) -> None:
+        """Records the move; nothing when the order has that status already.
+
+        Raises what ``check_move`` raises, and PaymentNotConfirmed or RefundRequired when the intent forbids the move.
+        """
+        self.check_move(status, actor)
+        if status is self.status:
+            return
+        if self.needs_intent(status, actor):
+            self._check_intent(status, intent)
+        self._record(
+            StatusChanged(
+                originator_id=self.id,
+                originator_version=self.version + 1,
+                timestamp=timestamp,
+                actor=actor.record(),
+                cause=cause.record(),
+                previous=self.status.value,
+                status=status.value,
+            )
+        )
+
+    def collect_events(self) -> Sequence[Event]:
+        """Hands over the events that are not stored yet (the event store calls this)."""
+        pending, self._pending = self._pending, []
+        return pending
+
+    @classmethod
+    def project(cls, order: Order | None, events: Iterable[Event]) -> Order | None:
+        """The order after ``events``, starting from ``order`` (``None``: from nothing)."""
+        for event in events:
+            if order is None:
+                order = cls._started(event)
+            else:
+                order._apply(event)
+        return order
+
+    @classmethod
+    def _started(cls, event: Event) -> Order:
+        if not isinstance(event, OrderCreated):
+            raise TypeError(f"{event.originator_id} starts with {type(event).__name__}, not with OrderCreated")
+        return cls(event.order_id, event.user_id, Status.PENDING, event.payment_intent_id, event.originator_version)
+
+    def _apply(self, event: Event) -> None:
+        if not isinstance(event, StatusChanged):
+            raise TypeError(f"{event.originator_id} has no place for {type(event).__name__}")
+        self.status = Status(event.status)
+        self.version = event.originator_version
+
+    def _record(self, event: Event) -> None:
+        self._apply(event)
+        self._pending.append(event)
+
+    def _owner_may(self, status: Status, actor: Actor) -> bool:
+        if actor.user != self.user_id:
+            return False
+        if status is Status.CANCELLED:
+            return self.status in UNPAID
+        return status in {Status.ORDER_PAID, Status.COMPLETED}
+
+    def _cancels_paid(self, status: Status) -> bool:
+        return status is Status.CANCELLED and self.status not in UNPAID
+
+    def _check_intent(self, status: Status, intent: Intent | None) -> None:
+        if self._cancels_paid(status):
+            if intent is None or intent.amount_refunded < intent.amount_received:
+                raise RefundRequired("A paid order can be cancelled only after a full refund.")
+        elif intent is None or not intent.succeeded:
+            raise PaymentNotConfirmed(f"The payment of order {self.order_id} has not succeeded.")

@@ -1,0 +1,1 @@
+"""Payment gateways: the port that the ledger talks to, and its adapters."""
