@@ -95,6 +95,8 @@ class LeadBoard:
 
 
 def _check(moves: Sequence[LeadMove], places: int) -> None:
+    if not 1 <= len(moves) <= places:
+        raise InvalidArrangement({"": [f"Name 1 to {places} lead statuses, each once."]})
     errors: dict[str, list[str]] = {}
     for index, move in enumerate(moves):
         if move.id not in LEAD_STATUSES:
@@ -105,8 +107,6 @@ def _check(moves: Sequence[LeadMove], places: int) -> None:
             errors[f"{index}.statusOrder"] = [f"The place must be from 1 to {places}, not {move.place}."]
         elif any(other.place == move.place for other in moves[:index]):
             errors[f"{index}.statusOrder"] = [f"Place {move.place} is given twice."]
-    if not moves:
-        errors[""] = ["Name at least one lead status."]
     if errors:
         raise InvalidArrangement(errors)
 

@@ -1,0 +1,168 @@
+"""The settings: every one of them, typed, from environment variables handed in by the composition root."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from ledger.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting as documentation shows it; ``secret`` values are never printed."""
+
+    name: str
+    default: str
+    meaning: str
+    secret: bool = False
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("LEDGER_ENV", "development", "development, or production: nothing is made up, a missing secret is refused"),
+    Setting("LEDGER_DATABASE_URL", "sqlite:///var/ledger.db", "sqlite:///PATH, or any libpq URI: postgresql://..."),
+    Setting("LEDGER_VAR_DIR", "var", "directory of the files that the ledger makes for itself, such as jwt-secret"),
+    Setting("LEDGER_JWT_SECRET", "", "shared secret of bearer tokens (HS256), at least 32 bytes", secret=True),
+    Setting("LEDGER_JWT_PUBLIC_KEY", "", "PEM public key of bearer tokens (RS256, ES256, EdDSA), or the path of one"),
+    Setting("LEDGER_JWT_JWKS_URL", "", "URL of the JWK set with the public keys of bearer tokens"),
+    Setting("LEDGER_JWT_ISSUER", "", "the iss claim that bearer tokens must carry; empty: not checked"),
+    Setting("LEDGER_JWT_AUDIENCE", "", "the aud claim that bearer tokens must carry; empty: none is accepted"),
+    Setting("LEDGER_JWT_LEEWAY", "10", "seconds of clock difference allowed in token times, 0 to 300"),
+    Setting("LEDGER_CATALOGUE", "", "path of the catalogue's JSON file; empty: the packaged demo catalogue"),
+    Setting("LEDGER_CURRENCY", "usd", "ISO 4217 code of a currency with two decimals, lower case"),
+    Setting("LEDGER_BIND", "127.0.0.1:8000", "address:port that serve listens on"),
+    Setting("LEDGER_WORKERS", "2", "worker processes of serve, 1 to 64"),
+    Setting("LEDGER_THREADS", "8", "threads of each worker, 1 to 256"),
+    Setting("LEDGER_DB_POOL_SIZE", "8", "PostgreSQL connections of each worker, 1 to 256"),
+    Setting("LEDGER_DB_TIMEOUT", "5", "seconds to wait for a connection, a lock or a statement, 0.1 to 60"),
+    Setting("LEDGER_LOG_LEVEL", "info", "debug, info, warning or error"),
+)
+
+_FORBIDDEN = "POSTGRES_ENABLE_DB_FUNCTIONS"
+_DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
+_JWT_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key of at least the size of the hash output
+_ZERO_OR_THREE_DECIMALS = frozenset(
+    "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf bhd jod kwd omr tnd".split()
+)  # https://docs.stripe.com/currencies: their smallest unit is not a hundredth
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of one process. Times are seconds."""
+
+    env: Literal["development", "production"]
+    database_url: str
+    var_dir: Path
+    jwt_secret: str | None
+    jwt_public_key: str | None
+    jwt_jwks_url: str | None
+    jwt_issuer: str | None
+    jwt_audience: str | None
+    jwt_leeway: int
+    catalogue: Path | None
+    currency: str
+    bind: str
+    workers: int
+    threads: int
+    db_pool_size: int
+    db_timeout: float
+    log_level: str
+
+    def __repr__(self) -> str:
+        return f"Settings(env={self.env!r})"  # the others may hold secrets
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Reads the settings; raises SettingsError with one line naming the first that makes no sense."""
+        _refuse_unknown(environ)
+        read = _Reader(environ)
+        return cls(
+            env=cast(Literal["development", "production"], read.choice("LEDGER_ENV", ("development", "production"))),
+            database_url=read.matching("LEDGER_DATABASE_URL", r"(sqlite:///.+|postgres(ql)?://.*)"),
+            var_dir=Path(read.text("LEDGER_VAR_DIR")),
+            jwt_secret=read.secret("LEDGER_JWT_SECRET"),
+            jwt_public_key=read.optional("LEDGER_JWT_PUBLIC_KEY"),
+            jwt_jwks_url=read.url("LEDGER_JWT_JWKS_URL"),
+            jwt_issuer=read.optional("LEDGER_JWT_ISSUER"),
+            jwt_audience=read.optional("LEDGER_JWT_AUDIENCE"),
+            jwt_leeway=read.integer("LEDGER_JWT_LEEWAY", 0, 300),
+            catalogue=Path(path) if (path := read.optional("LEDGER_CATALOGUE")) else None,
+            currency=read.currency("LEDGER_CURRENCY"),
+            bind=read.matching("LEDGER_BIND", r"(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}|unix:.+"),
+            workers=read.integer("LEDGER_WORKERS", 1, 64),
+            threads=read.integer("LEDGER_THREADS", 1, 256),
+            db_pool_size=read.integer("LEDGER_DB_POOL_SIZE", 1, 256),
+            db_timeout=read.number("LEDGER_DB_TIMEOUT", 0.1, 60),
+            log_level=read.choice("LEDGER_LOG_LEVEL", ("debug", "info", "warning", "error")),
+        )
+
+
+class _Reader:
+    """Reads one variable at a time; an empty variable counts as unset."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def text(self, name: str) -> str:
+        return self._environ.get(name, "").strip() or _DEFAULTS[name]
+
+    def optional(self, name: str) -> str | None:
+        return self.text(name) or None
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        value = self.text(name).lower()
+        if value not in choices:
+            raise SettingsError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        return value
+
+    def matching(self, name: str, pattern: str) -> str:
+        value = self.text(name)
+        if not re.fullmatch(pattern, value):
+            raise SettingsError(f"{name} is not of a known form: {_meaning(name)}")
+        return value
+
+    def integer(self, name: str, low: int, high: int) -> int:
+        value = self.text(name)
+        if not re.fullmatch(r"\d{1,9}", value, re.ASCII) or not low <= int(value) <= high:
+            raise SettingsError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
+        return int(value)
+
+    def number(self, name: str, low: float, high: float) -> float:
+        value = self.text(name)
+        if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII) or not low <= float(value) <= high:
+            raise SettingsError(f"{name} must be a number from {low} to {high}, not {value!r}")
+        return float(value)
+
+    def secret(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value is not None and len(value.encode()) < _JWT_SECRET_BYTES:
+            raise SettingsError(f"{name} must be at least {_JWT_SECRET_BYTES} bytes long")
+        return value
+
+    def url(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value is not None and not re.match(r"https?://[^/\s]+", value):
+            raise SettingsError(f"{name} must be an http or https URL")
+        return value
+
+    def currency(self, name: str) -> str:
+        value = self.matching(name, r"[a-z]{3}")
+        if value in _ZERO_OR_THREE_DECIMALS:
+            raise SettingsError(f"{name}: amounts are in cents, so a currency with two decimals is needed, not {value}")
+        return value
+
+
+def _meaning(name: str) -> str:
+    return next(setting.meaning for setting in SETTINGS if setting.name == name)
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    if environ.get(_FORBIDDEN):
+        raise SettingsError(f"{_FORBIDDEN} must not be set: that write path takes no lock, and followers lose events")
+    unknown = sorted(name for name in environ if name.startswith("LEDGER_") and name not in _DEFAULTS)
+    unknown = [name for name in unknown if not name.startswith("LEDGER_TEST_")]
+    if unknown:
+        raise SettingsError(f"there is no setting {unknown[0]}; see `order-ledger settings`")

@@ -1,0 +1,123 @@
+"""PostgreSQL: a pool of connections, one advisory lock for all who append to the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import LiteralString, cast
+
+import psycopg
+from eventsourcing.persistence import IntegrityError, ProgrammingError
+from psycopg import Connection
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import ConnectionPool
+
+from ledger.errors import SettingsError, StorageUnavailable
+from ledger.storage.database import Row, Dialect
+
+WRITERS_LOCK = 0x6C65_6467_6572  # "ledger"; advisory locks are per database
+"""Held until the transaction ends by everyone who draws a position, so that positions commit in order."""
+
+_STREAM_ROWS = 5000
+
+
+class PostgresCursor:
+    """Runs statements on one PostgreSQL connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+        cursor = self._connection.execute(_with_psycopg_placeholders(sql), parameters)
+        return cursor.fetchall() if cursor.description else []
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.executemany(_with_psycopg_placeholders(sql), rows)
+
+    def stream(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[Row]:
+        with self._connection.cursor(name="ledger_stream") as cursor:
+            cursor.itersize = _STREAM_ROWS
+            yield from cursor.execute(_with_psycopg_placeholders(sql), parameters)
+
+
+class PostgresDatabase:
+    """A PostgreSQL database named by a libpq URI."""
+
+    dialect: Dialect = "postgres"
+
+    def __init__(self, url: str, *, pool_size: int, timeout: float) -> None:
+        try:
+            conninfo_to_dict(url)
+        except psycopg.ProgrammingError as error:
+            raise SettingsError("LEDGER_DATABASE_URL is not a libpq URI") from error
+        self._milliseconds = round(timeout * 1000)
+        self._pool = ConnectionPool(
+            url,
+            kwargs={"autocommit": True, "connect_timeout": max(2, round(timeout))},
+            min_size=1,
+            max_size=pool_size,
+            timeout=timeout,
+            # Past this the pool gives up and tries again on the next request: a database that is back is used at once,
+            # while the pool's own attempts would be minutes apart by then.
+            reconnect_timeout=timeout,
+            configure=self._configure,
+            open=False,
+        )
+
+    @contextmanager
+    def read(self) -> Iterator[PostgresCursor]:
+        with self._connection() as connection:
+            yield PostgresCursor(connection)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[PostgresCursor]:
+        with self._connection() as connection, connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            connection.execute("SET LOCAL statement_timeout = 0")
+            yield PostgresCursor(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[PostgresCursor]:
+        with self._connection() as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITERS_LOCK,))
+            yield PostgresCursor(connection)
+
+    def next_order_ids(self, count: int = 1) -> Sequence[int]:
+        with self._connection() as connection:
+            query = "SELECT nextval('order_ids') FROM generate_series(1, %s)"
+            return [row[0] for row in connection.execute(query, (count,))]
+
+    def close(self) -> None:
+        self._pool.close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        # Opened on first use and not on construction: a pool must not cross a fork.
+        self._pool.open(wait=False)
+        try:
+            with self._pool.connection() as connection:
+                yield connection
+        except psycopg.IntegrityError as error:
+            raise IntegrityError(str(error)) from error
+        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction) as error:
+            raise StorageUnavailable(f"The database can't be used now: {_first_line(error)}") from error
+        except psycopg.Error as error:
+            raise ProgrammingError(str(error)) from error
+
+    def _configure(self, connection: Connection) -> None:
+        connection.execute(
+            "SELECT set_config('statement_timeout', %(ms)s, false), set_config('lock_timeout', %(ms)s, false),"
+            " set_config('idle_in_transaction_session_timeout', %(idle)s, false)",
+            {"ms": f"{self._milliseconds}ms", "idle": f"{self._milliseconds * 4}ms"},
+        )
+
+
+@lru_cache(maxsize=512)
+def _with_psycopg_placeholders(sql: str) -> LiteralString:
+    return cast(LiteralString, sql.replace("?", "%s"))
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,73 @@
+"""The write side's tables: the log, the payment intents, and the counter of order ids.
+
+``events`` is append-only: nothing in this project updates or deletes a row of it. ``position`` is contiguous from 1.
+"""
+
+from __future__ import annotations
+
+from ledger.errors import SettingsError
+from ledger.storage.database import Cursor, Database, Dialect
+
+SCHEMA_VERSION = 1
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS events (
+    position bigint PRIMARY KEY,
+    stream text NOT NULL,
+    version bigint NOT NULL,
+    type text NOT NULL,
+    body text NOT NULL,
+    UNIQUE (stream, version));
+CREATE TABLE IF NOT EXISTS payment_intents (
+    order_id bigint PRIMARY KEY,
+    intent_id text NOT NULL UNIQUE,
+    client_secret text NOT NULL,
+    amount bigint NOT NULL,
+    currency text NOT NULL);
+CREATE TABLE IF NOT EXISTS sandbox_settlements (
+    intent_id text PRIMARY KEY,
+    status text NOT NULL,
+    amount_received bigint NOT NULL,
+    amount_refunded bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS ledger_schema (version bigint NOT NULL);
+"""
+
+_ORDER_IDS = {
+    "postgres": "CREATE SEQUENCE IF NOT EXISTS order_ids",
+    "sqlite": "CREATE TABLE IF NOT EXISTS order_ids (last integer NOT NULL)",
+}
+
+
+def create_schema(cursor: Cursor, dialect: Dialect) -> None:
+    """Creates what is missing; run inside ``write``, so that two who start at once take turns."""
+    if dialect == "postgres":
+        encoding = cursor.execute("SHOW server_encoding")[0][0]
+        if encoding != "UTF8":
+            raise SettingsError(f"the database must be encoded in UTF8, so that bodies keep their bytes, not {encoding}")
+    for statement in _TABLES.split(";")[:-1]:
+        cursor.execute(for_dialect(statement, dialect))
+    cursor.execute(_ORDER_IDS[dialect])
+    if dialect == "sqlite":
+        cursor.execute("INSERT INTO order_ids SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM order_ids)")
+    cursor.execute(
+        "INSERT INTO ledger_schema SELECT ? WHERE NOT EXISTS (SELECT 1 FROM ledger_schema)", (SCHEMA_VERSION,)
+    )
+
+
+def schema_version(database: Database) -> int | None:
+    """The version of the schema in the database, ``None`` when there is none yet."""
+    exists = {
+        "sqlite": "SELECT 1 FROM sqlite_master WHERE name = 'ledger_schema'",
+        "postgres": "SELECT 1 FROM pg_class WHERE oid = to_regclass('ledger_schema')",
+    }
+    with database.read() as cursor:
+        if not cursor.execute(exists[database.dialect]):
+            return None
+        return int(cursor.execute("SELECT version FROM ledger_schema")[0][0])
+
+
+def for_dialect(ddl: str, dialect: Dialect) -> str:
+    """DDL as the database wants it: text compared by bytes, and positions that are SQLite's own row ids."""
+    if dialect == "postgres":
+        return ddl.replace(" text ", ' text COLLATE "C" ')
+    return ddl.replace(" bigint ", " integer ")

@@ -1,0 +1,156 @@
+"""SQLite: one file in WAL mode, every commit on disk before it is answered (synchronous=FULL).
+
+Order ids come from a counter that is committed with synchronous=NORMAL, which saves the second fsync of every order.
+Nothing is lost by it: the write-ahead log is written in order, so an order that is durable makes the counter before it
+durable too (https://www.sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock, RLock
+
+from eventsourcing.persistence import IntegrityError, ProgrammingError
+
+from ledger.errors import StorageUnavailable
+from ledger.storage.database import Dialect, Row
+
+_STREAM_ROWS = 1000
+
+
+class SqliteCursor:
+    """Runs statements on one SQLite connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+        return self._connection.execute(sql, parameters).fetchall()  # type: ignore[arg-type]
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        self._connection.executemany(sql, rows)  # type: ignore[arg-type]
+
+    def stream(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[Row]:
+        cursor = self._connection.execute(sql, parameters)  # type: ignore[arg-type]
+        while rows := cursor.fetchmany(_STREAM_ROWS):
+            yield from rows
+
+
+class SqliteDatabase:
+    """A SQLite file, or a database in memory when the path is ``:memory:``."""
+
+    dialect: Dialect = "sqlite"
+
+    def __init__(self, path: str, *, timeout: float) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._in_memory = path == ":memory:"
+        self._idle: list[sqlite3.Connection] = []
+        self._opened: list[sqlite3.Connection] = []
+        self._pool_lock = Lock()
+        # Threads queue here and not at SQLite's own lock, where waiting is polling. In memory there is one connection,
+        # which readers share with writers.
+        self._writers = RLock()
+        self._writer: sqlite3.Connection | None = None
+        self._counter: sqlite3.Connection | None = None
+
+    @contextmanager
+    def read(self) -> Iterator[SqliteCursor]:
+        with _errors_translated(), self._reader() as connection:
+            yield SqliteCursor(connection)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[SqliteCursor]:
+        with _errors_translated(), self._reader() as connection, _transaction(connection, "BEGIN"):
+            yield SqliteCursor(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[SqliteCursor]:
+        with _errors_translated(), self._writers:
+            connection = self._shared()
+            with _transaction(connection, "BEGIN IMMEDIATE"):
+                yield SqliteCursor(connection)
+
+    def next_order_ids(self, count: int = 1) -> Sequence[int]:
+        with _errors_translated(), self._writers:
+            if self._counter is None:
+                self._counter = self._shared() if self._in_memory else self._connect("NORMAL")
+            row = self._counter.execute("UPDATE order_ids SET last = last + ? RETURNING last", (count,)).fetchall()[0]
+            return range(row[0] - count + 1, row[0] + 1)
+
+    def close(self) -> None:
+        with self._pool_lock:
+            for connection in self._opened:
+                connection.close()
+            self._opened.clear()
+            self._idle.clear()
+            self._writer = self._counter = None
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        if self._in_memory:
+            with self._writers:
+                yield self._shared()
+            return
+        with self._pool_lock:
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or self._connect("FULL")
+        try:
+            yield connection
+        finally:
+            with self._pool_lock:
+                self._idle.append(connection)
+
+    def _shared(self) -> sqlite3.Connection:
+        """The one connection that writes; only while holding the writers' lock."""
+        if self._writer is None:
+            self._writer = self._connect("FULL")
+        return self._writer
+
+    def _connect(self, synchronous: str) -> sqlite3.Connection:
+        if not self._in_memory:
+            _make_parent(Path(self._path))
+        connection = sqlite3.connect(
+            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+        with self._pool_lock:
+            self._opened.append(connection)
+        return connection
+
+
+def _make_parent(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageUnavailable(f"The database's directory can't be made: {error}.") from error
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _errors_translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        raise IntegrityError(str(error)) from error
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+            raise ProgrammingError(str(error)) from error
+        raise StorageUnavailable(f"The database can't be used now: {error}.") from error
+    except sqlite3.DatabaseError as error:
+        raise StorageUnavailable(f"The database can't be used: {error}.") from error
