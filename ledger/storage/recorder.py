@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent, Subscription
@@ -16,15 +14,14 @@ from ledger.storage.database import Cursor, Database
 _COLUMNS = "position, stream, version, type, body"
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedEvent:
-    """An event at its place in the log; ``body`` is the decoded JSON of the stored body."""
+class RecordedEvent(NamedTuple):
+    """An event at its place in the log; ``body`` is the stored JSON, to the byte."""
 
     position: int
     stream: str
     version: int
     type: str
-    body: dict[str, Any]
+    body: str
 
 
 class InlineViews(Protocol):
@@ -58,11 +55,7 @@ class LogRecorder(ApplicationRecorder):
         with self._database.write() as cursor:
             first = self._head(cursor) + 1
             events = [_recorded(first + index, event) for index, event in enumerate(stored_events)]
-            rows = [
-                (event.position, event.stream, event.version, event.type, stored.state.decode())
-                for event, stored in zip(events, stored_events, strict=True)
-            ]
-            cursor.executemany(f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", rows)
+            cursor.executemany(f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", events)
             if intent is not None:
                 _keep_intent(cursor, *intent)
             self._inline.apply(cursor, events)
@@ -131,15 +124,13 @@ class LogRecorder(ApplicationRecorder):
 
 def read_log(cursor: Cursor, *, after: int = 0) -> Iterator[RecordedEvent]:
     """Streams the log in order of position; inside ``Database.snapshot``, in constant memory."""
-    for position, stream, version, type, body in cursor.stream(
-        f"SELECT {_COLUMNS} FROM events WHERE position > ? ORDER BY position", (after,)
-    ):
-        yield RecordedEvent(position, stream, version, type, json.loads(body))
+    query = f"SELECT {_COLUMNS} FROM events WHERE position > ? ORDER BY position"
+    return (RecordedEvent(*row) for row in cursor.stream(query, (after,)))
 
 
 def _recorded(position: int, event: StoredEvent) -> RecordedEvent:
     return RecordedEvent(
-        position, str(event.originator_id), event.originator_version, event.topic, json.loads(event.state)
+        position, str(event.originator_id), event.originator_version, event.topic, event.state.decode()
     )
 
 

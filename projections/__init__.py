@@ -1,0 +1,1 @@
+"""Views made from the log, and the reads that serve them."""

@@ -1,0 +1,28 @@
+"""Whether this ledger can serve: asked by the readiness endpoint and the doctor."""
+
+from __future__ import annotations
+
+from ledger.errors import StorageUnavailable
+from ledger.storage import Database
+from projections.migrate import is_current
+
+
+class Health:
+    """Looks at the database when asked, so that its answer is never older than the question."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def problems(self) -> list[str]:
+        """What keeps the ledger from serving, a sentence each; empty when it is ready."""
+        try:
+            if not is_current(self._database):
+                return ["The schema or a view is not this release's: run `order-ledger migrate`."]
+        except StorageUnavailable as error:
+            return [str(error)]
+        return []
+
+    def head(self) -> int:
+        """The position of the log's last event, 0 when it is empty. Raises StorageUnavailable."""
+        with self._database.read() as cursor:
+            return int(cursor.execute("SELECT coalesce(max(position), 0) FROM events")[0][0])

@@ -1,0 +1,60 @@
+"""The idempotency index: which event each client's key, or Stripe's event id, has caused.
+
+Its primary key makes exactly-once the database's work: a second append with the same cause fails as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ledger.receipts import STRIPE, Receipt, user_source
+from ledger.statuses import Status
+from ledger.storage import Database
+from projections.orders import order_id_of
+from projections.view import Change, EventFacts, Insert, Table, View
+
+IDEMPOTENCY = Table(
+    "idempotency",
+    {
+        "source": "text",
+        "key": "text",
+        "request_hash": "text",
+        "order_id": "bigint",
+        "version": "bigint",
+        "status": "text",
+    },
+    key_size=2,
+)
+
+
+def _changes(event: EventFacts) -> Iterator[Change]:
+    if event.type not in {"OrderCreated", "StatusChanged"}:
+        return
+    cause = event.body["cause"]
+    status = event.body.get("status", Status.PENDING.value)
+    outcome = (order_id_of(event.stream), event.version, status)
+    if "idempotency_key" in cause:
+        source = user_source(event.body["actor"]["user"])
+        yield Insert((source, cause["idempotency_key"], cause["request_hash"], *outcome))
+    if "stripe_event_id" in cause:
+        yield Insert((STRIPE, cause["stripe_event_id"], "", *outcome))
+
+
+VIEW = View("idempotency", 1, IDEMPOTENCY, _changes)
+
+
+class ReceiptReads:
+    """Finds what a cause has led to (the ledger's Receipts port)."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, source: str, key: str) -> Receipt | None:
+        """The receipt of a cause, or ``None`` when it has led to nothing yet."""
+        query = "SELECT request_hash, order_id, version, status FROM idempotency WHERE source = ? AND key = ?"
+        with self._database.read() as cursor:
+            rows = cursor.execute(query, (source, key))
+        if not rows:
+            return None
+        request_hash, order_id, version, status = rows[0]
+        return Receipt(request_hash, order_id, version, Status(status))

@@ -1,0 +1,49 @@
+"""The lead board: one row a user, once the user has arranged the board."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ledger.leads import LEAD_STATUSES
+from ledger.storage import Database
+from projections.view import Change, EventFacts, Insert, Table, Update, View
+
+LEAD_BOARDS = Table("lead_boards", {"user_id": "bigint", "arrangement": "text", "version": "bigint"})
+
+
+def _changes(event: EventFacts) -> Iterator[Change]:
+    if event.type != "LeadStatusesArranged":
+        return
+    user_id, arrangement = event.body["user_id"], json.dumps(event.body["arrangement"])
+    if event.version == 1:
+        yield Insert((user_id, arrangement, event.version))
+    else:
+        yield Update((user_id,), {"arrangement": arrangement, "version": event.version})
+
+
+VIEW = View("lead_boards", 1, LEAD_BOARDS, _changes)
+
+
+@dataclass(frozen=True, slots=True)
+class LeadStatus:
+    """A lead status at its place on the board, 1 being the first."""
+
+    id: int
+    name: str
+    place: int
+
+
+class LeadReads:
+    """The query of the board endpoint."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def board(self, user_id: int) -> list[LeadStatus]:
+        """A user's board in order of place; the default one when the user has not arranged it."""
+        with self._database.read() as cursor:
+            rows = cursor.execute("SELECT arrangement FROM lead_boards WHERE user_id = ?", (user_id,))
+        arrangement = json.loads(rows[0][0]) if rows else list(LEAD_STATUSES)
+        return [LeadStatus(id, LEAD_STATUSES[id], place) for place, id in enumerate(arrangement, 1)]

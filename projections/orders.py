@@ -1,0 +1,123 @@
+"""The order list and detail: one row an order, its JSON rendered when it was created.
+
+The rendered object is split where it changes: ``document`` holds all up to the client secret (which is not in the log,
+and so not in a view) and ``status`` its end. Reads join the two to the secret and never build an object.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ledger.statuses import Status
+from ledger.storage import Database
+from projections.view import Change, EventFacts, Insert, Table, Update, View
+
+ORDERS = Table(
+    "orders",
+    {"order_id": "bigint", "user_id": "bigint", "status": "text", "version": "bigint", "document": "text"},
+    indexes=(("user_id", "order_id"), ("user_id", "status", "order_id")),
+)
+
+
+def _changes(event: EventFacts) -> Iterator[Change]:
+    body = event.body
+    if event.type == "OrderCreated":
+        row = (body["order_id"], body["user_id"], Status.PENDING.value, event.version, _document(event))
+        yield Insert(row)
+    elif event.type == "StatusChanged":
+        yield Update((order_id_of(event.stream),), {"status": body["status"], "version": event.version})
+
+
+VIEW = View("orders", 1, ORDERS, _changes)
+
+
+def order_id_of(stream: str) -> int:
+    """The id of the order whose stream this is: ``order-17`` is 17."""
+    return int(stream.removeprefix("order-"))
+
+
+def _document(event: EventFacts) -> str:
+    body = event.body
+    products = [
+        {
+            "id": line["product_id"],
+            "name": line["name"],
+            "quantity": line["quantity"],
+            "priceInCents": line["price_in_cents"],
+        }
+        for line in body["lines"]
+    ]
+    document = {
+        "id": body["order_id"],
+        "userId": body["user_id"],
+        "date": body["timestamp"],
+        "products": products,
+        "amountInCents": body["amount_in_cents"],
+    }
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).removesuffix("}")
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDocument:
+    """One order: its owner, its version, and the order object as JSON bytes."""
+
+    user_id: int
+    version: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPage:
+    """One page of a user's orders: a JSON array, and the cursor of the next page (``None``: this is the last)."""
+
+    body: bytes
+    next_cursor: int | None
+
+
+_JOIN = "FROM orders JOIN payment_intents USING (order_id)"
+
+
+class OrderReads:
+    """The queries of the order endpoints. Every method may raise StorageUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def detail(self, order_id: int) -> OrderDocument | None:
+        """The order as it is now, or ``None``."""
+        query = f"SELECT user_id, version, document, client_secret, status {_JOIN} WHERE order_id = ?"
+        with self._database.read() as cursor:
+            rows = cursor.execute(query, (order_id,))
+        return OrderDocument(rows[0][0], rows[0][1], _rendered(*rows[0][2:])) if rows else None
+
+    def as_created(self, order_id: int) -> OrderDocument:
+        """The order as it was at version 1, which is what its creation answered. Raises KeyError when there is none."""
+        query = f"SELECT user_id, document, client_secret {_JOIN} WHERE order_id = ?"
+        with self._database.read() as cursor:
+            rows = cursor.execute(query, (order_id,))
+        if not rows:
+            raise KeyError(order_id)
+        return OrderDocument(rows[0][0], 1, _rendered(*rows[0][1:], Status.PENDING.value))
+
+    def page(self, user_id: int, *, status: Status | None, before: int | None, limit: int) -> OrderPage:
+        """A user's orders, newest first: at most ``limit`` of those with ids below ``before``, in this status."""
+        condition = "user_id = ?"
+        parameters: list[object] = [user_id]
+        if status is not None:
+            condition, parameters = f"{condition} AND status = ?", [*parameters, status.value]
+        if before is not None:
+            condition, parameters = f"{condition} AND order_id < ?", [*parameters, before]
+        query = (
+            f"SELECT order_id, document, client_secret, status {_JOIN} WHERE {condition}"
+            " ORDER BY order_id DESC LIMIT ?"
+        )
+        with self._database.read() as cursor:
+            rows = cursor.execute(query, [*parameters, limit + 1])
+        body = b"[" + b",".join(_rendered(*row[1:]) for row in rows[:limit]) + b"]"
+        return OrderPage(body, rows[limit - 1][0] if len(rows) > limit else None)
+
+
+def _rendered(document: str, client_secret: str, status: str) -> bytes:
+    return f'{document},"clientSecret":{json.dumps(client_secret)},"status":"{status}"}}'.encode()
