@@ -60,13 +60,17 @@ class Order:
         order._pending.append(created)
         return order
 
+    def check_visible(self, actor: Actor) -> None:
+        """Raises UnknownOrder when the actor may not know of this order."""
+        if not actor.may_see(self.user_id):
+            raise UnknownOrder(f"There is no order {self.order_id}.")
+
     def check_move(self, status: Status, actor: Actor) -> None:
         """Refuses a move that this actor can't make whatever the payment gateway says.
 
-        Raises UnknownOrder (the actor may not see the order), MoveNotInTable or MoveNotAllowed.
+        Raises UnknownOrder, MoveNotInTable or MoveNotAllowed.
         """
-        if not actor.may_see(self.user_id):
-            raise UnknownOrder(f"There is no order {self.order_id}.")
+        self.check_visible(actor)
         if status is self.status:
             return
         if status not in TRANSITIONS[self.status]:
@@ -78,7 +82,7 @@ class Order:
         """Whether the move is decided by the state of the order's PaymentIntent."""
         if status is self.status:
             return False
-        return actor.role not in MOVERS and status is not Status.CANCELLED or self._cancels_paid(status)
+        return (actor.role not in MOVERS and status is not Status.CANCELLED) or self._cancels_paid(status)
 
     def move(self, status: Status, intent: Intent | None, *, actor: Actor, cause: Cause, timestamp: str) -> None:
         """Records the move; nothing when the order has that status already.

@@ -45,7 +45,29 @@ _FORBIDDEN = "POSTGRES_ENABLE_DB_FUNCTIONS"
 _DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
 _JWT_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key of at least the size of the hash output
 _ZERO_OR_THREE_DECIMALS = frozenset(
-    "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf bhd jod kwd omr tnd".split()
+    [
+        "bif",
+        "clp",
+        "djf",
+        "gnf",
+        "jpy",
+        "kmf",
+        "krw",
+        "mga",
+        "pyg",
+        "rwf",
+        "ugx",
+        "vnd",
+        "vuv",
+        "xaf",
+        "xof",
+        "xpf",
+        "bhd",
+        "jod",
+        "kwd",
+        "omr",
+        "tnd",
+    ]
 )  # https://docs.stripe.com/currencies: their smallest unit is not a hundredth
 
 
@@ -80,7 +102,7 @@ class Settings:
         _refuse_unknown(environ)
         read = _Reader(environ)
         return cls(
-            env=cast(Literal["development", "production"], read.choice("LEDGER_ENV", ("development", "production"))),
+            env=cast("Literal['development', 'production']", read.choice("LEDGER_ENV", ("development", "production"))),
             database_url=read.matching("LEDGER_DATABASE_URL", r"(sqlite:///.+|postgres(ql)?://.*)"),
             var_dir=Path(read.text("LEDGER_VAR_DIR")),
             jwt_secret=read.secret("LEDGER_JWT_SECRET"),

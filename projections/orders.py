@@ -90,7 +90,10 @@ class OrderReads:
         query = f"SELECT user_id, version, document, client_secret, status {_JOIN} WHERE order_id = ?"
         with self._database.read() as cursor:
             rows = cursor.execute(query, (order_id,))
-        return OrderDocument(rows[0][0], rows[0][1], _rendered(*rows[0][2:])) if rows else None
+        if not rows:
+            return None
+        user_id, version, document, client_secret, status = rows[0]
+        return OrderDocument(user_id, version, _rendered(document, client_secret, status))
 
     def as_created(self, order_id: int) -> OrderDocument:
         """The order as it was at version 1, which is what its creation answered. Raises KeyError when there is none."""
@@ -99,7 +102,8 @@ class OrderReads:
             rows = cursor.execute(query, (order_id,))
         if not rows:
             raise KeyError(order_id)
-        return OrderDocument(rows[0][0], 1, _rendered(*rows[0][1:], Status.PENDING.value))
+        user_id, document, client_secret = rows[0]
+        return OrderDocument(user_id, 1, _rendered(document, client_secret, Status.PENDING.value))
 
     def page(self, user_id: int, *, status: Status | None, before: int | None, limit: int) -> OrderPage:
         """A user's orders, newest first: at most ``limit`` of those with ids below ``before``, in this status."""
@@ -110,8 +114,7 @@ class OrderReads:
         if before is not None:
             condition, parameters = f"{condition} AND order_id < ?", [*parameters, before]
         query = (
-            f"SELECT order_id, document, client_secret, status {_JOIN} WHERE {condition}"
-            " ORDER BY order_id DESC LIMIT ?"
+            f"SELECT order_id, document, client_secret, status {_JOIN} WHERE {condition} ORDER BY order_id DESC LIMIT ?"
         )
         with self._database.read() as cursor:
             rows = cursor.execute(query, [*parameters, limit + 1])

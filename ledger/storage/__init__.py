@@ -21,5 +21,7 @@ def open_database(url: str, *, pool_size: int = 8, timeout: float = 5.0) -> Data
     try:
         from ledger.storage.postgres import PostgresDatabase
     except ImportError as error:
-        raise SettingsError(f"LEDGER_DATABASE_URL needs the postgres extra (order-ledger[postgres]): {error}") from error
+        raise SettingsError(
+            f"LEDGER_DATABASE_URL needs the postgres extra (order-ledger[postgres]): {error}"
+        ) from error
     return PostgresDatabase(url, pool_size=pool_size, timeout=timeout)

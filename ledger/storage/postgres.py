@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import LiteralString, cast
+from typing import LiteralString
 
 import psycopg
 from eventsourcing.persistence import IntegrityError, ProgrammingError
@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
 from ledger.errors import SettingsError, StorageUnavailable
-from ledger.storage.database import Row, Dialect
+from ledger.storage.database import Dialect, Row
 
 WRITERS_LOCK = 0x6C65_6467_6572  # "ledger"; advisory locks are per database
 """Held until the transaction ends by everyone who draws a position, so that positions commit in order."""
@@ -116,7 +116,7 @@ class PostgresDatabase:
 
 @lru_cache(maxsize=512)
 def _with_psycopg_placeholders(sql: str) -> LiteralString:
-    return cast(LiteralString, sql.replace("?", "%s"))
+    return sql.replace("?", "%s")
 
 
 def _first_line(error: psycopg.Error) -> str:

@@ -71,7 +71,7 @@ class LogRecorder(ApplicationRecorder):
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
         """The events of a stream in order of version (falling when ``desc``), after ``gt`` and up to ``lte``."""
-        query = "SELECT stream, version, type, body FROM events WHERE stream = ?"
+        query = f"SELECT {_COLUMNS} FROM events WHERE stream = ?"
         parameters: list[object] = [str(originator_id)]
         for condition, bound in ((" AND version > ?", gt), (" AND version <= ?", lte)):
             if bound is not None:
@@ -83,7 +83,13 @@ class LogRecorder(ApplicationRecorder):
             parameters.append(limit)
         with self._database.read() as cursor:
             rows = cursor.execute(query, parameters)
-        return [StoredEvent(stream, version, type, body.encode()) for stream, version, type, body in rows]
+        return [StoredEvent(row[1], row[2], row[3], row[4].encode()) for row in rows]
+
+    def read_stream(self, stream: str) -> list[RecordedEvent]:
+        """All events of a stream, each at its place in the log."""
+        query = f"SELECT {_COLUMNS} FROM events WHERE stream = ? ORDER BY version"
+        with self._database.read() as cursor:
+            return [RecordedEvent(*row) for row in cursor.execute(query, (stream,))]
 
     def select_notifications(
         self,

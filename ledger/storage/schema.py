@@ -43,7 +43,9 @@ def create_schema(cursor: Cursor, dialect: Dialect) -> None:
     if dialect == "postgres":
         encoding = cursor.execute("SHOW server_encoding")[0][0]
         if encoding != "UTF8":
-            raise SettingsError(f"the database must be encoded in UTF8, so that bodies keep their bytes, not {encoding}")
+            raise SettingsError(
+                f"the database must be encoded in UTF8, so that bodies keep their bytes, not {encoding}"
+            )
     for statement in _TABLES.split(";")[:-1]:
         cursor.execute(for_dialect(statement, dialect))
     cursor.execute(_ORDER_IDS[dialect])

@@ -28,13 +28,13 @@ class SqliteCursor:
         self._connection = connection
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
-        return self._connection.execute(sql, parameters).fetchall()  # type: ignore[arg-type]
+        return self._connection.execute(sql, parameters).fetchall()
 
     def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        self._connection.executemany(sql, rows)  # type: ignore[arg-type]
+        self._connection.executemany(sql, rows)
 
     def stream(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[Row]:
-        cursor = self._connection.execute(sql, parameters)  # type: ignore[arg-type]
+        cursor = self._connection.execute(sql, parameters)
         while rows := cursor.fetchmany(_STREAM_ROWS):
             yield from rows
 
