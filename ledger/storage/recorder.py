@@ -59,7 +59,7 @@ class LogRecorder(ApplicationRecorder):
             if intent is not None:
                 _keep_intent(cursor, *intent)
             self._inline.apply(cursor, events)
-        return range(first, first + len(events))
+        return list(range(first, first + len(events)))
 
     def select_events(
         self,

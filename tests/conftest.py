@@ -1,0 +1,65 @@
+"""Fixtures for all tests: a PostgreSQL server a session, and storages to run on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.postgres import start_server, temporary_database
+from tests.support.storages import Store, opened_store
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a running PostgreSQL: that of LEDGER_TEST_DATABASE_URL, or a server of our own."""
+    given = os.environ.get("LEDGER_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    server = start_server(tmp_path_factory.mktemp("postgres") / "data")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database of this test alone."""
+    with temporary_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database that several processes can open: SQLite, then PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/ledger.db"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind there is."""
+    if request.param == "memory":
+        return "sqlite:///:memory:"
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/ledger.db"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+def store(storage_url: str) -> Iterator[Store]:
+    """A ledger on each kind of storage."""
+    with opened_store(storage_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def memory_store() -> Iterator[Store]:
+    """A ledger in memory, for tests that are not about storage."""
+    with opened_store("sqlite:///:memory:") as opened:
+        yield opened

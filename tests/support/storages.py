@@ -1,0 +1,76 @@
+"""The storages that the conformance suite and many other tests run on, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from ledger.actor import Actor, Role
+from ledger.application import OrderLedger, Ports
+from ledger.catalogue import Catalogue
+from ledger.payments.sandbox import SandboxGateway
+from ledger.storage import Database, open_database
+from ledger.storage.recorder import LogRecorder
+from projections.check import differences
+from projections.idempotency import ReceiptReads
+from projections.leads import LeadReads
+from projections.migrate import migrate
+from projections.orders import OrderReads
+from projections.store import InlineViews
+
+CUSTOMER, OTHER = Actor(1, Role.CUSTOMER), Actor(2, Role.CUSTOMER)
+STAFF, ADMIN, AUDITOR = Actor(90, Role.STAFF), Actor(91, Role.ADMIN), Actor(92, Role.AUDITOR)
+
+
+class TickingClock:
+    """A clock that goes one second forward each time it is asked."""
+
+    def __init__(self) -> None:
+        self._now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self._now += timedelta(seconds=1)
+        return self._now
+
+
+@dataclass
+class Store:
+    """A ledger over one database, with everything that tests look at."""
+
+    database: Database
+    recorder: LogRecorder
+    gateway: SandboxGateway
+    ledger: OrderLedger
+    orders: OrderReads
+    leads: LeadReads
+    receipts: ReceiptReads
+
+    def assert_sound(self) -> None:
+        """The log keeps its rules and every view equals a fresh replay."""
+        assert differences(self.database) == []
+
+
+@contextmanager
+def opened_store(url: str) -> Iterator[Store]:
+    """A migrated ledger at this URL, closed at the end."""
+    database = open_database(url)
+    migrate(database)
+    recorder, receipts, gateway = LogRecorder(database, InlineViews()), ReceiptReads(database), SandboxGateway(database)
+    ledger = OrderLedger(
+        Ports(
+            recorder=recorder,
+            receipts=receipts,
+            gateway=gateway,
+            catalogue=Catalogue.load(None),
+            currency="usd",
+            next_order_ids=database.next_order_ids,
+            clock=TickingClock(),
+        )
+    )
+    try:
+        yield Store(database, recorder, gateway, ledger, OrderReads(database), LeadReads(database), receipts)
+    finally:
+        ledger.close()
+        database.close()
