@@ -1,0 +1,117 @@
+"""The composition root: builds the ledger from typed settings. Nothing else reads the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from api.auth import TokenPolicy, TokenVerifier
+from api.services import Services
+from ledger.application import OrderLedger, Ports
+from ledger.catalogue import Catalogue
+from ledger.clock import utc_now
+from ledger.errors import SettingsError
+from ledger.payments.sandbox import SandboxGateway
+from ledger.settings import Settings
+from ledger.storage import Database, open_database
+from ledger.storage.recorder import LogRecorder
+from projections.health import Health
+from projections.idempotency import ReceiptReads
+from projections.leads import LeadReads
+from projections.migrate import migrate
+from projections.orders import OrderReads
+from projections.store import InlineViews
+from scripts.secret import with_secret
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A ledger that is ready to be used by one process; closes its connections at the end of a ``with`` block."""
+
+    settings: Settings
+    database: Database
+    services: Services
+    sandbox: SandboxGateway
+
+    def migrate(self) -> None:
+        """Creates or upgrades the schema; raises StorageUnavailable or SettingsError."""
+        migrate(self.database)
+
+    def verifier(self) -> TokenVerifier:
+        """What checks bearer tokens; raises SettingsError when its keys make no sense."""
+        settings = with_secret(self.settings)
+        policy = TokenPolicy(
+            secret=settings.jwt_secret,
+            public_key=_pem(settings.jwt_public_key),
+            jwks_url=settings.jwt_jwks_url,
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+            leeway=settings.jwt_leeway,
+        )
+        return TokenVerifier(policy, utc_now)
+
+    def app(self) -> Flask:
+        """The HTTP API on this ledger."""
+        # prometheus_client decides when it is first imported whether processes share their metrics, and `serve` says
+        # so only once it runs.
+        from api.app import create_app  # noqa: PLC0415
+
+        return create_app(self.services, self.verifier())
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def build(settings: Settings) -> Runtime:
+    """Wires everything together. Nothing connects yet, so a database that is down does not matter here."""
+    catalogue = Catalogue.load(settings.catalogue)
+    database = open_database(settings.database_url, pool_size=settings.db_pool_size, timeout=settings.db_timeout)
+    sandbox = SandboxGateway(database)
+    ports = Ports(
+        recorder=LogRecorder(database, InlineViews()),
+        receipts=ReceiptReads(database),
+        gateway=sandbox,
+        catalogue=catalogue,
+        currency=settings.currency,
+        next_order_ids=database.next_order_ids,
+    )
+    services = Services(
+        ledger=OrderLedger(ports),
+        orders=OrderReads(database),
+        leads=LeadReads(database),
+        catalogue=catalogue,
+        health=Health(database),
+    )
+    return Runtime(settings, database, services, sandbox)
+
+
+def environment() -> Mapping[str, str]:
+    """This process's environment variables."""
+    return dict(os.environ)
+
+
+def _pem(key: str | None) -> str | None:
+    """The text of a PEM key that is given as such (also on one line, with ``\\n``) or as the path of a file."""
+    if key is None or key.lstrip().startswith("-----BEGIN"):
+        return key and key.replace("\\n", "\n")
+    try:
+        return Path(key).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not a PEM file"
+        raise SettingsError(f"LEDGER_JWT_PUBLIC_KEY: {key} can't be read: {reason}") from error

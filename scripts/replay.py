@@ -1,0 +1,106 @@
+"""``replay``: an order's history and its state at any moment of it, read from the log alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.table import Table
+
+from ledger.application import HistoryEntry
+from ledger.clock import rfc3339
+from ledger.order import order_stream
+from ledger.storage.recorder import RecordedEvent
+from projections.orders import VIEW
+from projections.store import fold
+from scripts.bootstrap import build
+from scripts.context import Session, pass_session
+
+
+def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter(f"{value!r} is not a time such as 2025-01-31T12:00:00Z") from error
+
+
+@click.command("replay")
+@click.argument("order", type=click.IntRange(1, 2**63 - 1))
+@click.option("--version", type=click.IntRange(min=1), metavar="N", help="As it was at this version.")
+@click.option("--as-of", callback=_moment, metavar="TIME", help="As it was at this moment (RFC 3339).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: the events and the state.")
+@pass_session
+def replay(session: Session, order: int, version: int | None, as_of: datetime | None, as_json: bool) -> None:
+    """Show the history of ORDER, and its state then."""
+    with build(session.settings) as runtime:
+        entries = runtime.services.ledger.history(order)
+    if version is not None:
+        if version > len(entries):
+            raise click.UsageError(f"Order {order} has {len(entries)} versions.")
+        entries = entries[:version]
+    if as_of is not None:
+        entries = [entry for entry in entries if entry.timestamp <= rfc3339(as_of)]
+    state = _state(order, entries)
+    if as_json:
+        click.echo(json.dumps({"events": [_event(entry) for entry in entries], "state": state}, indent=2))
+        return
+    _print(session, order, entries, state)
+
+
+def _state(order: int, entries: Sequence[HistoryEntry]) -> dict[str, Any] | None:
+    """What the order view makes of these events, which is what the API answered then (but for the client secret)."""
+    stream = order_stream(order)
+    events = [
+        RecordedEvent(entry.position, stream, entry.version, entry.type, json.dumps(entry.body)) for entry in entries
+    ]
+    for row in fold(VIEW, events).values():
+        columns = dict(zip(VIEW.table.columns, row, strict=True))
+        document: dict[str, Any] = json.loads(columns["document"] + "}")
+        return document | {"status": columns["status"], "version": columns["version"]}
+    return None
+
+
+def _event(entry: HistoryEntry) -> dict[str, Any]:
+    return {"position": entry.position, "version": entry.version, "type": entry.type, "body": entry.body}
+
+
+def _print(session: Session, order: int, entries: Sequence[HistoryEntry], state: dict[str, Any] | None) -> None:
+    if state is None:
+        click.echo(f"Order {order} did not exist then.")
+        return
+    table = Table(title=f"Order {order}", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in ("Position", "Version"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for column in ("Time", "Event", "What", "Who", "Why"):
+        table.add_column(column, no_wrap=column == "Time")
+    for entry in entries:
+        what, who, why = _what(entry.body), _who(entry.body["actor"]), _why(entry.body["cause"])
+        table.add_row(str(entry.position), str(entry.version), entry.timestamp, entry.type, what, who, why)
+    session.show(table)
+    click.echo("\nState then:")
+    click.echo(json.dumps(state, indent=2, ensure_ascii=False))
+
+
+def _what(body: dict[str, Any]) -> str:
+    if "status" in body:
+        return f"{body['previous']} -> {body['status']}"
+    amount = body["amount_in_cents"]
+    pieces = sum(line["quantity"] for line in body["lines"])
+    return f"{pieces} x, {amount // 100}.{amount % 100:02} {body['currency']}"
+
+
+def _who(actor: dict[str, Any]) -> str:
+    who = str(actor["role"]) if actor["user"] is None else f"{actor['role']} {actor['user']}"
+    return f"{who} by {actor['impersonated_by']}" if "impersonated_by" in actor else who
+
+
+def _why(cause: dict[str, Any]) -> str:
+    if "stripe_event_id" in cause:
+        return str(cause["stripe_event_id"])
+    return f"request {cause['request_id']}" if "request_id" in cause else "-"

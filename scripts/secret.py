@@ -1,0 +1,71 @@
+"""The secret of bearer tokens: the configured one, or outside production one that is made once and kept in a file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+from ledger.errors import SettingsError
+from ledger.settings import Settings
+
+SECRET_FILE = "jwt-secret"  # noqa: S105 - the name of the file, not a secret
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_MINIMUM_BYTES = 32
+
+
+def with_secret(settings: Settings) -> Settings:
+    """The settings with a way to verify tokens: as configured, or with the secret kept in the ledger's directory.
+
+    Raises SettingsError in production when nothing is configured, and when the kept secret can't be trusted.
+    """
+    if settings.jwt_secret or settings.jwt_public_key or settings.jwt_jwks_url:
+        return settings
+    if settings.env == "production":
+        raise SettingsError(
+            "LEDGER_ENV=production needs one of LEDGER_JWT_SECRET, LEDGER_JWT_PUBLIC_KEY or LEDGER_JWT_JWKS_URL"
+        )
+    return replace(settings, jwt_secret=_kept_secret(settings.var_dir / SECRET_FILE))
+
+
+def _kept_secret(path: Path) -> str:
+    try:
+        if not path.is_symlink() and not path.exists():
+            _create(path)
+        return _read(path)
+    except OSError as error:
+        raise SettingsError(f"the secret of bearer tokens can't be kept in {path}: {error.strerror}") from error
+
+
+def _create(path: Path) -> None:
+    """Makes the file whole or not at all: of several processes that try at once, one wins and all read the same."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(_MINIMUM_BYTES) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return  # another process was first; its secret is the one
+    finally:
+        draft.unlink()
+
+
+def _read(path: Path) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_uid not in {os.geteuid(), 0}:
+            raise SettingsError(f"{path} must be a plain file of the user who runs the ledger")
+        if status.st_mode & _OTHERS:
+            raise SettingsError(f"{path} may be read by its owner only; put that right with: chmod 600 {path}")
+        secret = file.read().strip()
+    if len(secret.encode()) < _MINIMUM_BYTES:
+        raise SettingsError(f"{path} holds less than {_MINIMUM_BYTES} bytes; delete it to have a new secret made")
+    return secret

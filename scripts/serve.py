@@ -1,0 +1,171 @@
+"""``serve``: gunicorn with our configuration."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+from gunicorn.app.base import BaseApplication
+
+from ledger.actor import Role
+from ledger.errors import SettingsError
+from ledger.settings import Settings
+from scripts.bootstrap import Runtime, build
+from scripts.context import Session, pass_session
+from scripts.secret import with_secret
+from scripts.tokens import make_token
+from scripts.worker import Worker, WsgiApp, malformed_bodies_refused
+
+_METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+_WELCOME_TTL = timedelta(hours=12)
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """One ledger behind gunicorn. The application is built in each worker: pools and threads don't survive a fork."""
+
+    def __init__(self, settings: Settings, metrics_dir: str, announce: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._metrics_dir = metrics_dir
+        self._announce = announce
+        self._runtime: Runtime | None = None
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Gunicorn's settings; nothing is taken from its own environment variables or files."""
+        options = {
+            "bind": self._settings.bind,
+            "workers": self._settings.workers,
+            "threads": self._settings.threads,
+            "worker_class": Worker,
+            "loglevel": self._settings.log_level,
+            "proc_name": "order-ledger",
+            "preload_app": False,
+            "control_socket_disable": True,
+            "timeout": 60,
+            "graceful_timeout": 30,
+            "keepalive": 15,
+            "limit_request_line": 8190,
+            "on_starting": lambda _: _log_to_stderr(self._settings.log_level),
+            "post_worker_init": self._worker_ready,
+            "worker_exit": self._worker_gone,
+            "child_exit": self._worker_buried,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> WsgiApp:
+        """Builds the application, in a worker."""
+        self._runtime = build(self._settings)
+        return malformed_bodies_refused(self._runtime.app())
+
+    def _worker_ready(self, worker: Any) -> None:
+        if worker.age == 1:  # workers are numbered for ever: said once, when requests are really answered
+            self._announce(_url(worker.sockets[0].getsockname()))
+
+    def _worker_gone(self, _server: Any, _worker: Any) -> None:
+        if self._runtime is not None:
+            self._runtime.close()
+
+    def _worker_buried(self, _server: Any, worker: Any) -> None:
+        from prometheus_client import multiprocess  # noqa: PLC0415 - it looks for the directory when imported
+
+        multiprocess.mark_process_dead(worker.pid, self._metrics_dir)  # type: ignore[no-untyped-call]
+
+
+def prepare(settings: Settings) -> None:
+    """Creates the schema, and meets everything that would stop a worker, while it can still be said in one line."""
+    if settings.database_url == "sqlite:///:memory:":
+        raise SettingsError("LEDGER_DATABASE_URL: a database in memory can't be shared by worker processes")
+    with build(settings) as runtime:
+        runtime.migrate()
+        runtime.verifier()
+    _refuse_taken_address(settings.bind)
+
+
+@contextmanager
+def metrics_directory() -> Any:
+    """A private directory where the workers' metrics meet, gone afterwards."""
+    directory = tempfile.mkdtemp(prefix="order-ledger-metrics-")
+    os.environ[_METRICS_DIR] = directory  # prometheus_client takes it from nowhere else
+    owner = os.getpid()
+    try:
+        yield directory
+    finally:
+        if os.getpid() == owner:  # workers leave through here too
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _refuse_taken_address(bind: str) -> None:
+    if bind.startswith("unix:"):
+        return
+    host, _, port = bind.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except (OSError, OverflowError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise SettingsError(f"can't listen on {bind}: {reason}; choose another address with --bind") from error
+
+
+def _url(address: Any) -> str:
+    if isinstance(address, str):
+        return f"unix:{address}"
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"http://{host}:{address[1]}"
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s [%(process)d] [%(levelname)s] %(name)s: %(message)s",
+        datefmt="[%Y-%m-%d %H:%M:%S %z]",
+        force=True,
+    )
+
+
+def _welcome(settings: Settings, url: str) -> None:
+    now = datetime.now(UTC)
+    with suppress(SettingsError):  # tokens are made elsewhere when only a public key is configured
+        token = make_token(settings, user=1, role=Role.CUSTOMER, ttl=_WELCOME_TTL, now=now)
+        click.echo(f"\nThe order ledger listens on {url} (documentation: {url}/docs). Stop it with Ctrl-C.\n")
+        click.echo(f"A token of user 1, good for 12 hours:\n\n  export TOKEN={token}\n\nA first order:\n")
+        click.echo(f'  curl -s {url}/orders/new -H "Authorization: Bearer {token}" \\')
+        click.echo("       -H 'Content-Type: application/json' -d '[\"1\", \"1\"]'\n")
+
+
+@click.command("serve")
+@click.option("--bind", metavar="ADDRESS:PORT", help="Where to listen (LEDGER_BIND); port 0 takes a free one.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Worker processes (LEDGER_WORKERS).")
+@click.option("--threads", type=click.IntRange(1, 256), help="Threads of each worker (LEDGER_THREADS).")
+@click.option("--welcome", is_flag=True, help="Print a token and a first curl line once the ledger listens.")
+@pass_session
+def serve(session: Session, bind: str | None, workers: int | None, threads: int | None, welcome: bool) -> None:
+    """Serve the HTTP API; creates the schema first."""
+    overrides = {"LEDGER_BIND": bind, "LEDGER_WORKERS": workers, "LEDGER_THREADS": threads}
+    environ = dict(session.environ) | {name: str(value) for name, value in overrides.items() if value is not None}
+    settings = with_secret(Settings.from_env(environ))
+    # Every worker, and whoever is told the database by a relative path, means the same file.
+    settings = replace(settings, var_dir=settings.var_dir.absolute())
+
+    def announce(url: str) -> None:
+        session.say(f"Listening on {url}")
+        if welcome:
+            _welcome(settings, url)
+
+    prepare(settings)
+    with metrics_directory() as directory:
+        Server(settings, directory, announce).run()

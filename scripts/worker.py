@@ -1,0 +1,123 @@
+"""The gunicorn worker: what is not even HTTP is answered as a problem document too, never as an HTML page."""
+
+from __future__ import annotations
+
+import errno
+import json
+import socket
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+
+from gunicorn.http.errors import (
+    ConfigurationProblem,
+    ExpectationFailed,
+    ForbiddenProxyRequest,
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    NoMoreData,
+    ParseException,
+    UnsupportedTransferCoding,
+)
+from gunicorn.workers.gthread import TConn, ThreadWorker
+from werkzeug.exceptions import BadRequest
+
+from api.problem_types import PROBLEM_TYPES
+from api.request_ids import HEADER, fresh_request_id
+
+SILENCE_SECONDS = 20.0
+"""How long a client may stay silent in the middle of a request before the connection is closed."""
+
+_OUR_FAULT = (ConfigurationProblem, InvalidResponseHeader, InvalidResponseHeaderName)
+_STATUS = {
+    LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
+    LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+    ForbiddenProxyRequest: HTTPStatus.FORBIDDEN,
+    UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
+}
+_SLUGS = {HTTPStatus.BAD_REQUEST: "bad-request", HTTPStatus.INTERNAL_SERVER_ERROR: "internal-error"}
+
+WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def problem_response(status: HTTPStatus, request_id: str) -> bytes:
+    """A whole HTTP/1.1 response with a problem document; the connection ends with it."""
+    slug = _SLUGS.get(status)
+    document: dict[str, object] = {"type": "about:blank", "title": status.phrase, "status": int(status)}
+    document["detail"] = f"{status.description or status.phrase}."
+    if slug is not None:
+        kind = PROBLEM_TYPES[slug]
+        document |= {"type": f"/problems/{slug}", "title": kind.title, "detail": kind.explanation}
+    body = json.dumps(document | {"requestId": request_id}, separators=(",", ":")).encode()
+    head = (
+        f"HTTP/1.1 {int(status)} {status.phrase}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+        f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\n{HEADER}: {request_id}\r\n\r\n"
+    )
+    return head.encode("ascii") + body
+
+
+def malformed_bodies_refused(app: WsgiApp) -> WsgiApp:
+    """Tells the application that a body is malformed in its own words; it knows nothing of gunicorn's."""
+
+    def checked(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        environ["wsgi.input"] = _CheckedInput(environ["wsgi.input"])
+        return app(environ, start_response)
+
+    return checked
+
+
+class _CheckedInput:
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return bytes(self._stream.read(size))
+        except (ParseException, NoMoreData) as error:
+            raise BadRequest("The body is cut short or its chunks are malformed.") from error
+
+
+class _ImpatientSocket(socket.socket):
+    """A client's socket that gives up on silence, where gunicorn would keep a thread waiting for ever."""
+
+    def setblocking(self, flag: bool, /) -> None:
+        self.settimeout(SILENCE_SECONDS if flag else 0.0)
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        try:
+            return super().recv(bufsize, flags)
+        except TimeoutError as error:
+            raise NoMoreData from error  # gunicorn's word for a client that has gone
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        try:
+            super().sendall(data, flags)
+        except TimeoutError as error:
+            raise ConnectionResetError(errno.ECONNRESET, "the client does not take its answer") from error
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gthread with our manners."""
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Hands a connection to a thread."""
+        if not isinstance(conn.sock, _ImpatientSocket):
+            conn.sock = _ImpatientSocket(fileno=conn.sock.detach())
+        super().enqueue_req(conn)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:  # noqa: ARG002
+        """Answers a request that never became one, or that the application let fall."""
+        request_id = fresh_request_id()
+        if isinstance(exc, ParseException) and not isinstance(exc, _OUR_FAULT):
+            status = next((status for kind, status in _STATUS.items() if isinstance(exc, kind)), HTTPStatus.BAD_REQUEST)
+            self.log.info("refused malformed HTTP: %s (request %s)", type(exc).__name__, request_id)
+        else:
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            self.log.error("request %s failed", request_id, exc_info=exc)
+        try:
+            client.sendall(problem_response(status, request_id))
+        except OSError as error:
+            self.log.debug("the client had gone before its answer: %s", error)
