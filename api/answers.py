@@ -1,0 +1,89 @@
+"""The shapes of what the API answers. They document; bodies are rendered elsewhere and not run through these."""
+
+from __future__ import annotations
+
+from marshmallow import INCLUDE, fields, validate
+
+from api.schemas import IDS, Strict
+from ledger.leads import LEAD_STATUSES
+from ledger.statuses import Status
+
+_STATUS = validate.OneOf([status.value for status in Status])
+_CENTS = {"minimum": 0, "description": "Integer cents."}
+
+
+def _required_integer(**metadata: object) -> fields.Integer:
+    return fields.Integer(required=True, metadata=metadata)
+
+
+def _required_text(**metadata: object) -> fields.String:
+    return fields.String(required=True, metadata=metadata)
+
+
+class OrderLineSchema(Strict):
+    """A line of an order, or of the demo cart; a cart of these can be posted as it is."""
+
+    id = _required_integer(**IDS)
+    name = _required_text()
+    quantity = _required_integer(minimum=1)
+    priceInCents = _required_integer(**_CENTS)  # noqa: N815
+
+
+class OrderSchema(Strict):
+    """An order."""
+
+    id = _required_integer(**IDS)
+    userId = _required_integer(**IDS)  # noqa: N815
+    date = _required_text(format="date-time", description="When the order was placed: RFC 3339, UTC, ending in Z.")
+    products = fields.List(fields.Nested(OrderLineSchema), required=True)
+    amountInCents = _required_integer(**_CENTS)  # noqa: N815
+    clientSecret = _required_text(description="The client secret of the order's Stripe PaymentIntent.")  # noqa: N815
+    status = fields.String(required=True, validate=_STATUS)
+
+
+class StatusUpdatedSchema(Strict):
+    """The status an order has now."""
+
+    id = _required_integer(**IDS)
+    status = fields.String(required=True, validate=_STATUS)
+
+
+class LeadPlaceSchema(Strict):
+    """A lead status at its place on the board, 1 being the first."""
+
+    id = _required_integer(minimum=1, maximum=len(LEAD_STATUSES))
+    statusOrder = _required_integer(minimum=1, maximum=len(LEAD_STATUSES))  # noqa: N815
+
+
+class LeadStatusSchema(LeadPlaceSchema):
+    """A lead status with its name."""
+
+    name = _required_text()
+
+
+class ProblemSchema(Strict):
+    """An error (RFC 9457). `errors` maps paths in the body, or names of query parameters, to messages."""
+
+    class Meta:
+        unknown = INCLUDE
+
+    type = _required_text(format="uri-reference", description="Explained by the page of that address.")
+    title = _required_text()
+    status = _required_integer(minimum=400, maximum=599)
+    detail = _required_text()
+    requestId = _required_text(description="The same as in the X-Request-Id header.")  # noqa: N815
+    errors = fields.Dict(keys=fields.String(), values=fields.List(fields.String()))
+
+
+class StateSchema(Strict):
+    """How a probe went."""
+
+    status = _required_text()
+
+
+class IndexSchema(Strict):
+    """Where to go from here."""
+
+    name = _required_text()
+    documentation = _required_text(format="uri-reference")
+    openapi = _required_text(format="uri-reference")

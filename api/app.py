@@ -1,0 +1,101 @@
+"""The application factory: routes, errors and what happens around every request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from time import perf_counter
+
+from flask import Flask, Response, g, request
+from werkzeug.routing import BaseConverter, ValidationError
+
+from api import openapi
+from api.auth import TokenVerifier
+from api.callers import Callers
+from api.docs import DocsRoutes
+from api.leads import LeadRoutes
+from api.metrics import Metrics
+from api.orders import OrderRoutes
+from api.problems import allow, handle_errors
+from api.request_ids import HEADER as REQUEST_ID
+from api.request_ids import fresh_request_id, request_id
+from api.service import ServiceRoutes
+from api.services import Services
+from api.strict_json import MAX_BYTES, MAX_INTEGER
+
+
+class LedgerApp(Flask):
+    """Flask without redirects, static files or HTML of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(__name__, static_folder=None, template_folder=None)
+        self.url_map.converters["order_id"] = OrderId
+        # `//orders` would be answered by a redirect, which is an HTML page and loses bodies.
+        self.url_map.merge_slashes = False
+        # One more than allowed, as the library's limit also refuses a stream that ends exactly there.
+        self.config["MAX_CONTENT_LENGTH"] = MAX_BYTES + 1
+
+    def make_default_options_response(self) -> Response:
+        """The methods of the path, and nothing else."""
+        adapter = self.create_url_adapter(request)
+        methods: Iterable[str] = adapter.allowed_methods() if adapter is not None else ()
+        response = Response(status=204, headers={"Allow": allow(methods)})
+        del response.headers["Content-Type"]
+        return response
+
+
+class OrderId(BaseConverter):
+    """An order's id as it is written in paths: decimal, no leading zeros, at most 2^53 - 1."""
+
+    regex = "[1-9][0-9]{0,15}"
+
+    def to_python(self, value: str) -> int:
+        """The id."""
+        if int(value) > MAX_INTEGER:
+            raise ValidationError
+        return int(value)
+
+
+def create_app(
+    services: Services,
+    tokens: TokenVerifier,
+    *,
+    new_request_id: Callable[[], str] = fresh_request_id,
+    timer: Callable[[], float] = perf_counter,
+) -> Flask:
+    """The WSGI application. It holds no state of its own but metrics and verified tokens."""
+    app = LedgerApp()
+    metrics = Metrics(services.health)
+    callers = Callers(tokens)
+    docs = DocsRoutes()
+    api = openapi.make_api(app)
+    for routes in (
+        OrderRoutes(services, callers),
+        LeadRoutes(services, callers),
+        ServiceRoutes(services, metrics),
+        docs,
+    ):
+        api.register_blueprint(routes.blueprint())
+    app.add_url_rule("/docs/assets/<name>", view_func=docs.get_asset)
+    docs.publish(openapi.render(api))
+    handle_errors(app)
+    _surround(app, metrics, new_request_id, timer)
+    return app
+
+
+def _surround(app: Flask, metrics: Metrics, new_request_id: Callable[[], str], timer: Callable[[], float]) -> None:
+    """One hook before and one after each request: they cost every one of them, so they stay few and short."""
+
+    def begin() -> None:
+        g.started = timer()
+        g.request_id = request_id(request.environ.get("HTTP_X_REQUEST_ID"), new_request_id)
+
+    def finish(response: Response) -> Response:
+        headers = response.headers
+        headers[REQUEST_ID] = g.request_id
+        headers["X-Content-Type-Options"] = "nosniff"
+        rule = request.url_rule
+        metrics.observe(rule.rule if rule else None, request.method, response.status_code, timer() - g.started)
+        return response
+
+    app.before_request(begin)
+    app.after_request(finish)

@@ -1,0 +1,137 @@
+"""The order endpoints."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Response, request
+
+from api import idempotency, openapi, orders_doc
+from api.callers import Callers
+from api.paging import FIRST_PAGE, page_query
+from api.preconditions import etag, expected_versions, is_not_modified
+from api.problems import problem
+from api.request_ids import current_request_id
+from api.schemas import load_cart, load_status_update
+from api.services import Services
+from api.strict_json import read_json
+from ledger.actor import Actor, Cause
+from ledger.statuses import parse_status
+
+JSON = "application/json"
+PATH = "/orders"
+
+
+class OrderRoutes:
+    """Reads and commands on orders."""
+
+    def __init__(self, services: Services, callers: Callers) -> None:
+        self._ledger = services.ledger
+        self._orders = services.orders
+        self._callers = callers
+        self._demo_cart = json.dumps(services.catalogue.demo_cart(), ensure_ascii=False, separators=(",", ":")).encode()
+
+    def blueprint(self) -> Any:
+        """The routes with their documentation."""
+        routes = openapi.blueprint("Orders", "Place orders, follow them, move them on.")
+        openapi.operation(routes, PATH, "GET", self.list_orders, **orders_doc.LIST)
+        openapi.operation(routes, f"{PATH}/demo-cart", "GET", self.get_demo_cart, **orders_doc.DEMO_CART)
+        openapi.operation(routes, f"{PATH}/<order_id:orderId>", "GET", self.get_order, **orders_doc.DETAIL)
+        openapi.operation(routes, f"{PATH}/new", "POST", self.create_order, **orders_doc.CREATE)
+        openapi.operation(routes, f"{PATH}/status-update", "POST", self.update_status, **orders_doc.UPDATE_STATUS)
+        return routes
+
+    def list_orders(self) -> Response:
+        """Your orders, newest first
+
+        A plain array. When there are more than `limit`, the Link header leads to the next page.
+        """
+        user, _ = self._callers.user()
+        query = page_query(request.args) if request.query_string else FIRST_PAGE
+        page = self._orders.page(user, status=query.status, before=query.cursor, limit=query.limit)
+        headers = {"Cache-Control": "no-store"}
+        if page.next_cursor is not None:
+            headers["Link"] = query.next_link(PATH, page.next_cursor)
+        return Response(page.body, 200, headers, content_type=JSON)
+
+    def get_demo_cart(self) -> Response:
+        """The demo catalogue, as a cart
+
+        Post it unchanged to `/orders/new` to place an order.
+        """
+        return Response(self._demo_cart, 200, {"Cache-Control": "public, max-age=60"}, content_type=JSON)
+
+    def get_order(self, orderId: int) -> Response:  # noqa: N803  # the name in the documented path
+        """One order
+
+        Another user's order is 404, as if it did not exist; staff, auditors and admins see every order.
+        """
+        actor = self._callers.actor()
+        order = self._orders.detail(orderId)
+        if order is None or not actor.may_see(order.user_id):
+            return problem("no-such-order", f"There is no order {orderId}.")
+        headers = {"ETag": etag(order.version), "Cache-Control": "private, no-cache"}
+        known = request.environ.get("HTTP_IF_NONE_MATCH")
+        if known is not None and is_not_modified(known, headers["ETag"]):
+            return Response(status=304, headers=headers)
+        return Response(order.body, 200, headers, content_type=JSON)
+
+    def create_order(self) -> Response:
+        """Place an order
+
+        The body is the cart: products by id or SKU, or objects with a quantity. Prices and names come from the
+        catalogue; equal products become one line. With an Idempotency-Key, repeats answer what the first one did.
+        """
+        actor = self._callers.actor()
+        body = read_json(request)
+        outcome = self._ledger.create_order(load_cart(body), actor=actor, cause=_cause("create_order", body))
+        order = self._orders.as_created(outcome.order_id)
+        headers = {
+            "Location": f"{PATH}/{outcome.order_id}",
+            "ETag": etag(order.version),
+            **_outcome_headers(replayed=outcome.replayed),
+        }
+        return Response(order.body, 201, headers, content_type=JSON)
+
+    def update_status(self) -> Response:
+        """Move an order to a status
+
+        Owners may cancel what is not paid, and ask for order_paid or completed, which the payment gateway has to
+        confirm; staff and admins may make every move in the table. The present status again changes nothing.
+        """
+        actor = self._callers.actor()
+        body = read_json(request)
+        order_id, status = load_status_update(body)
+        expected = self._expected_version(order_id, actor)
+        outcome = self._ledger.change_status(
+            order_id,
+            parse_status(status),
+            actor=actor,
+            cause=_cause("change_status", body),
+            expected_version=expected,
+        )
+        answer = f'{{"id":{outcome.order_id},"status":"{outcome.status.value}"}}'
+        return Response(answer, 200, _outcome_headers(replayed=outcome.replayed), content_type=JSON)
+
+    def _expected_version(self, order_id: int, actor: Actor) -> int | None:
+        """The one version that the command may find. Of several allowed ones, the order's present version."""
+        versions = expected_versions(request.environ.get("HTTP_IF_MATCH"))
+        if versions is None or len(versions) == 1:
+            return versions[0] if versions else None
+        order = self._orders.detail(order_id)
+        present = order.version if order is not None and actor.may_see(order.user_id) else None
+        return present if present in versions else versions[0]
+
+
+def _cause(operation: str, body: object) -> Cause:
+    key = idempotency.idempotency_key(request.environ.get("HTTP_IDEMPOTENCY_KEY"))
+    request_hash = None if key is None else idempotency.request_hash(operation, body)
+    return Cause(request_id=current_request_id(), idempotency_key=key, request_hash=request_hash)
+
+
+def _outcome_headers(*, replayed: bool) -> dict[str, str]:
+    headers = {"Cache-Control": "no-store"}
+    if replayed:
+        headers[idempotency.REPLAYED] = "true"
+    return headers

@@ -1,0 +1,126 @@
+"""Every problem type that the API answers: one table, from which errors are rendered and explained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """A problem type; ``retry_after`` is in seconds and set where sending the same request again makes sense."""
+
+    status: int
+    title: str
+    explanation: str
+    retry_after: int | None = None
+
+
+PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
+    {
+        "bad-request": ProblemType(
+            400, "Bad request", "The request is not valid HTTP, or its path, query or a header can't be understood."
+        ),
+        "invalid-query": ProblemType(
+            400,
+            "Invalid query parameters",
+            "A query parameter is unknown, given twice, or has a value outside its range; `errors` names each.",
+        ),
+        "invalid-header": ProblemType(
+            400, "Invalid request header", "A header such as If-Match or Idempotency-Key is malformed."
+        ),
+        "malformed-json": ProblemType(
+            400,
+            "Malformed JSON",
+            "The body is missing, or is not strict JSON: UTF-8 text, no duplicate names, no NaN or Infinity, integers "
+            "within 2^53 - 1 either side of zero, no NUL or unpaired surrogate in strings, and no deep nesting.",
+        ),
+        "invalid-body": ProblemType(
+            400,
+            "Invalid body",
+            "The body is JSON, but not of the documented shape; `errors` maps paths in the body to messages.",
+        ),
+        "invalid-cart": ProblemType(
+            400,
+            "Invalid cart",
+            "The cart can't become an order: an unknown product, a quantity or amount out of range, or a price that "
+            "is not the catalogue's. `errors` maps paths in the cart to messages. Nothing was recorded.",
+        ),
+        "invalid-arrangement": ProblemType(
+            400,
+            "Invalid arrangement of lead statuses",
+            "A lead status is unknown or named twice, or a place is outside the board. Nothing was recorded.",
+        ),
+        "unknown-status": ProblemType(
+            400,
+            "Unknown status",
+            "There is no such order status. Statuses may be written in any case, with a space, `_` or `-` between "
+            "words: pending, awaiting_payment, payment_failed, order_paid, shipped, completed, cancelled, declined.",
+        ),
+        "unknown-order": ProblemType(
+            400, "Unknown order", "There is no such order, or it belongs to somebody else. The two are not told apart."
+        ),
+        "illegal-move": ProblemType(
+            400, "Illegal move", "The order's present status can't change to the requested one, whoever asks."
+        ),
+        "move-not-allowed": ProblemType(
+            400, "Move not allowed", "The order may make this move, but you may not ask for it."
+        ),
+        "payment-not-confirmed": ProblemType(
+            400,
+            "Payment not confirmed",
+            "The payment gateway does not confirm that the order's payment succeeded, so it can't count as paid.",
+        ),
+        "refund-required": ProblemType(
+            400, "Refund required", "A paid order can be cancelled only after all that was received is refunded."
+        ),
+        "unauthenticated": ProblemType(
+            401,
+            "Not authenticated",
+            "The request needs a bearer token (`Authorization: Bearer ...`): a JSON Web Token that is signed by the "
+            "right key, has not expired, and names the user in `sub`.",
+        ),
+        "not-found": ProblemType(404, "Not found", "There is nothing at this path."),
+        "no-such-order": ProblemType(
+            404, "No such order", "There is no such order, or it belongs to somebody else. The two are not told apart."
+        ),
+        "method-not-allowed": ProblemType(
+            405, "Method not allowed", "The path exists, but not with this method; the Allow header lists those it has."
+        ),
+        "version-mismatch": ProblemType(
+            412,
+            "Version mismatch",
+            "The order has changed since the version named in If-Match. Fetch it and decide anew.",
+        ),
+        "request-too-large": ProblemType(413, "Request too large", "A body may be at most 1 MiB."),
+        "unsupported-media-type": ProblemType(
+            415, "Unsupported media type", "Bodies are `application/json` in UTF-8, without a content coding."
+        ),
+        "idempotency-key-reused": ProblemType(
+            422,
+            "Idempotency key reused",
+            "This Idempotency-Key already belongs to another request of yours with a different body.",
+        ),
+        "internal-error": ProblemType(
+            500, "Internal error", "Something went wrong on our side. The log has the details under the request id."
+        ),
+        "busy": ProblemType(
+            503, "Busy", "Other writers were faster, several times. Nothing was recorded; send the request again.", 1
+        ),
+        "storage-unavailable": ProblemType(
+            503,
+            "Storage unavailable",
+            "The database can't be reached or is overloaded; send the request again later.",
+            5,
+        ),
+        "payments-unavailable": ProblemType(
+            503, "Payments unavailable", "The payment gateway can't be reached; send the request again later.", 5
+        ),
+        "keys-unavailable": ProblemType(
+            503, "Token keys unavailable", "The keys that verify bearer tokens can't be fetched; try again later.", 5
+        ),
+        "not-ready": ProblemType(503, "Not ready", "The service can't work yet; `reasons` says what is missing.", 5),
+    }
+)
+"""By slug; a problem's ``type`` is ``/problems/<slug>``."""

@@ -1,0 +1,150 @@
+"""The shapes of bodies: what comes in is validated by these, what goes out is documented by them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate
+
+from api.problems import Refusal
+from api.strict_json import MAX_INTEGER
+from ledger.cart import MAX_AMOUNT_IN_CENTS, MAX_ITEMS, MAX_QUANTITY, CartItem
+from ledger.leads import LEAD_STATUSES, LeadMove
+from ledger.statuses import Status
+
+IDS = {"minimum": 1, "maximum": MAX_INTEGER}
+NO_NUL = r"^[^\u0000]*$"
+
+
+def _any_case(word: str) -> str:
+    return "".join(f"[{letter.upper()}{letter}]" for letter in word)
+
+
+STATUS_PATTERN = (
+    "^(" + "|".join("[ _-]".join(_any_case(word) for word in status.split("_")) for status in Status) + ")$"
+)
+STATUS_INPUT = {
+    "type": "string",
+    "pattern": STATUS_PATTERN,
+    "description": f"One of {', '.join(Status)}, in any case, with a space, `_` or `-` between words.",
+    "examples": ["Order Paid"],
+}
+
+
+class Strict(Schema):
+    """Refuses unknown fields, and says so in the documentation."""
+
+    class Meta:
+        unknown = RAISE
+
+
+class CartItemSchema(Strict):
+    """An item of a cart: a product of the catalogue by its integer id, as `GET /orders/demo-cart` serves it."""
+
+    id = fields.Integer(required=True, strict=True, metadata={**IDS, "description": "The product's id."})
+    quantity = fields.Integer(required=True, strict=True, metadata={"minimum": 1, "maximum": MAX_QUANTITY})
+    name = fields.String(metadata={"pattern": NO_NUL, "description": "Ignored: names come from the catalogue."})
+    priceInCents = fields.Integer(  # noqa: N815
+        strict=True,
+        metadata={
+            "minimum": 1,
+            "maximum": MAX_AMOUNT_IN_CENTS,
+            "description": "When present, it must be the catalogue's price.",
+        },
+    )
+
+    @post_load
+    def _item(self, data: dict[str, Any], **_: object) -> CartItem:
+        return CartItem(data["id"], data["quantity"], data.get("priceInCents"))
+
+
+class StatusUpdateSchema(Strict):
+    """A request to move an order to a status."""
+
+    orderId = fields.Integer(required=True, strict=True, validate=validate.Range(1, MAX_INTEGER))  # noqa: N815
+    status = fields.String(required=True, metadata=STATUS_INPUT)
+
+
+class LeadMoveSchema(Strict):
+    """A lead status and its place on the board."""
+
+    id = fields.Integer(required=True, strict=True, metadata={"minimum": 1, "maximum": len(LEAD_STATUSES)})
+    statusOrder = fields.Integer(  # noqa: N815
+        required=True, strict=True, metadata={"minimum": 1, "maximum": len(LEAD_STATUSES)}
+    )
+
+    @post_load
+    def _move(self, data: dict[str, Any], **_: object) -> LeadMove:
+        return LeadMove(data["id"], data["statusOrder"])
+
+
+_CART_ITEM = CartItemSchema()
+_STATUS_UPDATE = StatusUpdateSchema()
+_LEAD_MOVE = LeadMoveSchema()
+
+
+def load_cart(body: object) -> list[CartItem]:
+    """The items of a new order's body. Whether they mean anything is for the ledger to say."""
+    if not isinstance(body, list):
+        raise Refusal("invalid-body", "A cart is an array.", errors={"": ["Not an array."]})
+    if len(body) > MAX_ITEMS:
+        # Said here already, so that nobody's time goes into the shape of a million items.
+        message = f"An order takes 1 to {MAX_ITEMS} items, not {len(body)}."
+        raise Refusal("invalid-cart", message, errors={"": [message]})
+    items, errors = _load_each(
+        body, lambda entry: CartItem(entry) if isinstance(entry, str) else _CART_ITEM.load(entry)
+    )
+    _refuse_if(errors)
+    return items
+
+
+def load_status_update(body: object) -> tuple[int, str]:
+    """The order's id and the status asked for, as text."""
+    try:
+        data = _STATUS_UPDATE.load(cast("Mapping[str, Any]", body))
+    except ValidationError as error:
+        _refuse_if(dict(_flat(error.messages)))
+        raise
+    return data["orderId"], data["status"]
+
+
+def load_lead_moves(body: object) -> list[LeadMove]:
+    """The moves named by an array, or by a single object."""
+    moves = body if isinstance(body, list) else [body]
+    if len(moves) > len(LEAD_STATUSES):
+        message = f"Name 1 to {len(LEAD_STATUSES)} lead statuses, each once."
+        raise Refusal("invalid-arrangement", message, errors={"": [message]})
+    loaded, errors = _load_each(moves, _LEAD_MOVE.load)
+    _refuse_if(errors if isinstance(body, list) else without_index(errors))
+    return loaded
+
+
+def without_index(errors: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """The paths of the only item of an array, as paths of a body that is that item."""
+    return {path.removeprefix("0").removeprefix("."): messages for path, messages in errors.items()}
+
+
+def _load_each(entries: list[Any], load: Any) -> tuple[list[Any], dict[str, list[str]]]:
+    loaded: list[Any] = []
+    errors: dict[str, list[str]] = {}
+    for index, entry in enumerate(entries):
+        try:
+            loaded.append(load(entry))
+        except ValidationError as error:
+            errors.update(_flat(error.messages, str(index)))
+    return loaded, errors
+
+
+def _flat(messages: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
+    if isinstance(messages, list):
+        yield path, messages
+        return
+    for name, below in messages.items():
+        parts = [part for part in (path, "" if name == "_schema" else str(name)[:100]) if part]
+        yield from _flat(below, ".".join(parts))
+
+
+def _refuse_if(errors: Mapping[str, list[str]]) -> None:
+    if errors:
+        raise Refusal("invalid-body", "The body does not have the documented shape.", errors=errors)

@@ -1,0 +1,100 @@
+"""Endpoints about the service itself: probes, metrics, the index and the explanations of problems."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from typing import Any
+
+from flask import Response
+
+from api import metrics, openapi
+from api.answers import IndexSchema, StateSchema
+from api.metrics import Metrics
+from api.openapi import PUBLIC, answer, parameter, problems
+from api.problem_types import PROBLEM_TYPES
+from api.problems import problem
+from api.services import Services
+
+_TEXT = {"type": "string"}
+_INDEX = {"name": "Order ledger", "documentation": "/docs", "openapi": "/openapi.json"}
+_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{title}</title></head>
+<body>
+<h1>{title}</h1>
+<p>Status {status} &middot; <code>/problems/{slug}</code></p>
+<p>{explanation}</p>
+</body>
+</html>
+"""
+
+
+class ServiceRoutes:
+    """Public, and without effect on the ledger."""
+
+    def __init__(self, services: Services, counted: Metrics) -> None:
+        self._health = services.health
+        self._metrics = counted
+
+    def blueprint(self) -> Any:
+        """The routes with their documentation."""
+        routes = openapi.blueprint("Service", "The service itself.")
+        state = answer(200, "It is.", StateSchema)
+        slug = parameter("path", "slug", "The last part of a problem's type.", type="string", enum=[*PROBLEM_TYPES])
+        text = answer(200, "The metrics.", _TEXT, media_type="text/plain")
+        page = answer(200, "The explanation.", _TEXT, media_type="text/html") | problems(404)
+        index = answer(200, "Links.", IndexSchema)
+        openapi.operation(routes, "/", "GET", self.get_index, security=PUBLIC, responses=index | problems())
+        openapi.operation(routes, "/healthz", "GET", self.get_health, security=PUBLIC, responses=state | problems())
+        openapi.operation(
+            routes, "/readyz", "GET", self.get_readiness, security=PUBLIC, responses=state | problems(503)
+        )
+        openapi.operation(routes, "/metrics", "GET", self.get_metrics, security=PUBLIC, responses=text | problems())
+        openapi.operation(
+            routes,
+            "/problems/<slug>",
+            "GET",
+            self.get_problem_type,
+            security=PUBLIC,
+            parameters=[slug],
+            responses=page,
+        )
+        return routes
+
+    def get_index(self) -> Response:
+        """Where to find the documentation"""
+        return _json(_INDEX)
+
+    def get_health(self) -> Response:
+        """Whether the process is alive"""
+        return _json({"status": "ok"})
+
+    def get_readiness(self) -> Response:
+        """Whether the service can work
+
+        Asks the database, and looks whether schema and views are this release's.
+        """
+        reasons = self._health.problems()
+        if reasons:
+            return problem("not-ready", " ".join(reasons), members={"reasons": reasons})
+        return _json({"status": "ready"})
+
+    def get_metrics(self) -> Response:
+        """Metrics for Prometheus"""
+        return Response(self._metrics.scrape(), 200, {"Cache-Control": "no-store"}, content_type=metrics.MEDIA_TYPE)
+
+    def get_problem_type(self, slug: str) -> Response:
+        """What a type of problem means"""
+        kind = PROBLEM_TYPES.get(slug)
+        if kind is None:
+            return problem("not-found", "There is no such problem type.")
+        page = _PAGE.format(
+            title=escape(kind.title), status=kind.status, slug=escape(slug), explanation=escape(kind.explanation)
+        )
+        headers = {"Cache-Control": "public, max-age=3600", "Content-Security-Policy": "default-src 'none'"}
+        return Response(page, 200, headers, content_type="text/html; charset=utf-8")
+
+
+def _json(document: object) -> Response:
+    return Response(json.dumps(document), 200, {"Cache-Control": "no-store"}, content_type="application/json")
