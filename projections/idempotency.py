@@ -27,9 +27,7 @@ IDEMPOTENCY = Table(
 )
 
 
-def _changes(event: EventFacts) -> Iterator[Change]:
-    if event.type not in {"OrderCreated", "StatusChanged"}:
-        return
+def _caused(event: EventFacts) -> Iterator[Change]:
     cause = event.body["cause"]
     status = event.body.get("status", Status.PENDING.value)
     outcome = (order_id_of(event.stream), event.version, status)
@@ -40,7 +38,7 @@ def _changes(event: EventFacts) -> Iterator[Change]:
         yield Insert((STRIPE, cause["stripe_event_id"], "", *outcome))
 
 
-VIEW = View("idempotency", 1, IDEMPOTENCY, _changes)
+VIEW = View("idempotency", 1, IDEMPOTENCY, {"OrderCreated": _caused, "StatusChanged": _caused})
 
 
 class ReceiptReads:

@@ -13,9 +13,7 @@ from projections.view import Change, EventFacts, Insert, Table, Update, View
 LEAD_BOARDS = Table("lead_boards", {"user_id": "bigint", "arrangement": "text", "version": "bigint"})
 
 
-def _changes(event: EventFacts) -> Iterator[Change]:
-    if event.type != "LeadStatusesArranged":
-        return
+def _arranged(event: EventFacts) -> Iterator[Change]:
     user_id, arrangement = event.body["user_id"], json.dumps(event.body["arrangement"])
     if event.version == 1:
         yield Insert((user_id, arrangement, event.version))
@@ -23,7 +21,7 @@ def _changes(event: EventFacts) -> Iterator[Change]:
         yield Update((user_id,), {"arrangement": arrangement, "version": event.version})
 
 
-VIEW = View("lead_boards", 1, LEAD_BOARDS, _changes)
+VIEW = View("lead_boards", 1, LEAD_BOARDS, {"LeadStatusesArranged": _arranged})
 
 
 @dataclass(frozen=True, slots=True)

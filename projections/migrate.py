@@ -43,7 +43,7 @@ def is_current(database: Database) -> bool:
 
 def view_versions(cursor: Cursor) -> dict[str, int]:
     """The version of each view in the database, by name."""
-    return {name: version for name, version in cursor.execute("SELECT name, version FROM views")}
+    return {str(row[0]): int(row[1]) for row in cursor.execute("SELECT name, version FROM views")}
 
 
 def _add_view(cursor: Cursor, database: Database, view: View) -> None:

@@ -7,8 +7,9 @@ and so not in a view) and ``status`` its end. Reads join the two to the secret a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ledger.statuses import Status
 from ledger.storage import Database
@@ -21,16 +22,16 @@ ORDERS = Table(
 )
 
 
-def _changes(event: EventFacts) -> Iterator[Change]:
+def _created(event: EventFacts) -> Iterator[Change]:
     body = event.body
-    if event.type == "OrderCreated":
-        row = (body["order_id"], body["user_id"], Status.PENDING.value, event.version, _document(event))
-        yield Insert(row)
-    elif event.type == "StatusChanged":
-        yield Update((order_id_of(event.stream),), {"status": body["status"], "version": event.version})
+    yield Insert((body["order_id"], body["user_id"], Status.PENDING.value, event.version, _document(body)))
 
 
-VIEW = View("orders", 1, ORDERS, _changes)
+def _moved(event: EventFacts) -> Iterator[Change]:
+    yield Update((order_id_of(event.stream),), {"status": event.body["status"], "version": event.version})
+
+
+VIEW = View("orders", 1, ORDERS, {"OrderCreated": _created, "StatusChanged": _moved})
 
 
 def order_id_of(stream: str) -> int:
@@ -38,8 +39,7 @@ def order_id_of(stream: str) -> int:
     return int(stream.removeprefix("order-"))
 
 
-def _document(event: EventFacts) -> str:
-    body = event.body
+def _document(body: Mapping[str, Any]) -> str:
     products = [
         {
             "id": line["product_id"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from ledger.storage import Cursor
@@ -13,6 +14,7 @@ from projections import idempotency, leads, orders
 from projections.view import Change, EventFacts, Insert, Key, Table, Update, View
 
 VIEWS: tuple[View, ...] = (orders.VIEW, idempotency.VIEW, leads.VIEW)
+_HANDLED = frozenset(type for view in VIEWS for type in view.handlers)
 
 
 class InlineViews:
@@ -20,13 +22,13 @@ class InlineViews:
 
     def apply(self, cursor: Cursor, events: Sequence[RecordedEvent]) -> None:
         """Writes what the events change; raises IntegrityError when a row exists already."""
-        facts = [facts_of(event) for event in events]
+        facts = [_facts(event) for event in events if event.type in _HANDLED]
         for view in VIEWS:
-            write_changes(cursor, view.table, [change for fact in facts for change in view.changes(fact)])
+            handled = [view.handlers[fact.type](fact) for fact in facts if fact.type in view.handlers]
+            write_changes(cursor, view.table, chain.from_iterable(handled))
 
 
-def facts_of(event: RecordedEvent) -> EventFacts:
-    """The event with its body decoded."""
+def _facts(event: RecordedEvent) -> EventFacts:
     return EventFacts(event.position, event.stream, event.version, event.type, json.loads(event.body))
 
 
@@ -56,7 +58,8 @@ def fold(view: View, events: Iterable[RecordedEvent]) -> dict[Key, tuple[Any, ..
     columns = list(view.table.columns)
     rows: dict[Key, tuple[Any, ...]] = {}
     for event in events:
-        for change in view.changes(facts_of(event)):
+        handler = view.handlers.get(event.type)
+        for change in handler(_facts(event)) if handler else ():
             key = change.row[: view.table.key_size] if isinstance(change, Insert) else change.key
             if (key in rows) == isinstance(change, Insert):
                 raise ValueError(f"{view.name}: position {event.position} does not fit row {key}")

@@ -64,9 +64,12 @@ class EventFacts:
 
 @dataclass(frozen=True)
 class View:
-    """A view by name. ``version`` is raised whenever ``changes`` or the table changes."""
+    """A view by name: what each event type changes, by the type's name; the view ignores all other types.
+
+    ``version`` is raised whenever the table, or what an event changes, is not what it was.
+    """
 
     name: str
     version: int
     table: Table
-    changes: Callable[[EventFacts], Iterable[Change]]
+    handlers: Mapping[str, Callable[[EventFacts], Iterable[Change]]]

@@ -24,7 +24,13 @@ class SandboxGateway:
         self._database = database
         self._new_token = new_token
 
-    def create_intent(self, order_id: int, amount_in_cents: int, currency: str, idempotency_key: str) -> Intent:
+    def create_intent(
+        self,
+        order_id: int,  # noqa: ARG002  the port's shape; the order's own commit ties the two together
+        amount_in_cents: int,
+        currency: str,
+        idempotency_key: str,  # noqa: ARG002  see below
+    ) -> Intent:
         """A new intent. A repeat with the same key may get another one, of which only the committed order's exists."""
         intent_id = f"pi_{self._new_token()}"
         client_secret = f"{intent_id}_secret_{self._new_token()}"

@@ -19,7 +19,7 @@ def open_database(url: str, *, pool_size: int = 8, timeout: float = 5.0) -> Data
     if scheme == "sqlite":
         return SqliteDatabase(rest.removeprefix("/"), timeout=timeout)
     try:
-        from ledger.storage.postgres import PostgresDatabase
+        from ledger.storage.postgres import PostgresDatabase  # noqa: PLC0415  psycopg is an extra
     except ImportError as error:
         raise SettingsError(
             f"LEDGER_DATABASE_URL needs the postgres extra (order-ledger[postgres]): {error}"

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from eventsourcing.persistence import IntegrityError, StoredEvent
 
-from ledger.cart import CartItem
 from ledger.actor import Cause
-from ledger.storage.recorder import read_log
+from ledger.cart import CartItem
 from ledger.storage import Cursor
+from ledger.storage.recorder import read_log
 from tests.support.storages import CUSTOMER, Store
 
 CART = [CartItem("1")]
