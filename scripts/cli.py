@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import NoReturn
 
@@ -50,6 +51,8 @@ def _fail(error: Exception, code: int) -> NoReturn:
 @click.pass_context
 def main(ctx: click.Context, quiet: bool) -> None:
     """The order ledger. Settings come from LEDGER_* variables: see `order-ledger settings`."""
+    # A failure is told in one line, by OneLineErrors; the retries of a connection pool before it are not.
+    logging.basicConfig(level=logging.CRITICAL)
     ctx.obj = Session(environment(), quiet=quiet)
 
 

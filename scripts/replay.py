@@ -84,7 +84,8 @@ def _print(session: Session, order: int, entries: Sequence[HistoryEntry], state:
         table.add_row(str(entry.position), str(entry.version), entry.timestamp, entry.type, what, who, why)
     session.show(table)
     click.echo("\nState then:")
-    click.echo(json.dumps(state, indent=2, ensure_ascii=False))
+    for name, value in state.items():
+        click.echo(f"  {name}: {json.dumps(value, ensure_ascii=False)}")
 
 
 def _what(body: dict[str, Any]) -> str:
@@ -92,7 +93,7 @@ def _what(body: dict[str, Any]) -> str:
         return f"{body['previous']} -> {body['status']}"
     amount = body["amount_in_cents"]
     pieces = sum(line["quantity"] for line in body["lines"])
-    return f"{pieces} x, {amount // 100}.{amount % 100:02} {body['currency']}"
+    return f"{pieces} pieces, {amount // 100}.{amount % 100:02} {body['currency']}"
 
 
 def _who(actor: dict[str, Any]) -> str:
