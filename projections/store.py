@@ -8,12 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from ledger.events import EVENT_TYPES, upcast
 from ledger.storage import Cursor
 from ledger.storage.recorder import RecordedEvent
 from projections import idempotency, leads, orders
 from projections.view import Change, EventFacts, Insert, Key, Table, Update, View
 
 VIEWS: tuple[View, ...] = (orders.VIEW, idempotency.VIEW, leads.VIEW)
+_EVENT_TYPES = {type.TOPIC: type for type in EVENT_TYPES}
 _HANDLED = frozenset(type for view in VIEWS for type in view.handlers)
 
 
@@ -29,7 +31,8 @@ class InlineViews:
 
 
 def _facts(event: RecordedEvent) -> EventFacts:
-    return EventFacts(event.position, event.stream, event.version, event.type, json.loads(event.body))
+    body = upcast(_EVENT_TYPES[event.type], json.loads(event.body))
+    return EventFacts(event.position, event.stream, event.version, event.type, body)
 
 
 def write_changes(cursor: Cursor, table: Table, changes: Iterable[Change]) -> None:

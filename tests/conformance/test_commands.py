@@ -1,0 +1,299 @@
+"""The commands on every storage: what they record, what a repeat answers, what a race leaves behind."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ledger.actor import Actor, Cause, Role
+from ledger.application import MAX_ATTEMPTS, OrderLedger, Outcome
+from ledger.cart import CartItem
+from ledger.errors import (
+    Busy,
+    IdempotencyKeyReused,
+    InvalidCart,
+    MoveNotAllowed,
+    MoveNotInTable,
+    PaymentNotConfirmed,
+    RefundRequired,
+    UnknownOrder,
+    VersionMismatch,
+)
+from ledger.leads import LeadMove
+from ledger.payments.gateway import PaymentNotice
+from ledger.statuses import Status
+from tests.support.storages import ADMIN, AUDITOR, CUSTOMER, OTHER, STAFF, Store
+
+CART = [CartItem("1"), CartItem("1")]
+KEYED = Cause(request_id="r", idempotency_key="key", request_hash="hash")
+
+
+def place(store: Store, actor: Actor = CUSTOMER, cause: Cause | None = None) -> Outcome:
+    return store.ledger.create_order(CART, actor=actor, cause=cause or Cause())
+
+
+def head(store: Store) -> int:
+    return store.recorder.max_notification_id() or 0
+
+
+def test_a_created_order_is_read_back_at_once(store: Store) -> None:
+    assert place(store) == Outcome(1, 1, Status.PENDING)
+    document = store.orders.detail(1)
+    assert document is not None
+    assert (document.user_id, document.version) == (1, 1)
+    order = json.loads(document.body)
+    assert list(order) == ["id", "userId", "date", "products", "amountInCents", "clientSecret", "status"]
+    assert order["products"] == [{"id": 1, "name": "Organic Cotton T-Shirt", "quantity": 2, "priceInCents": 1999}]
+    assert order["date"] == "2026-01-01T00:00:01.000000Z"
+    assert order["clientSecret"].startswith("pi_")
+    assert (order["amountInCents"], order["status"]) == (3998, "pending")
+    assert store.orders.as_created(1).body == document.body
+    store.assert_sound()
+
+
+def test_the_client_secret_is_nowhere_in_the_log(store: Store) -> None:
+    place(store)
+    secret = json.loads(store.orders.as_created(1).body)["clientSecret"]
+    assert all(secret not in str(event.state) for event in store.recorder.select_notifications(1, 100))
+
+
+def test_a_refused_cart_records_nothing(store: Store) -> None:
+    with pytest.raises(InvalidCart):
+        store.ledger.create_order([CartItem("none")], actor=CUSTOMER, cause=KEYED)
+    assert head(store) == 0
+    assert place(store, cause=KEYED).order_id == 1
+
+
+def test_only_users_place_orders_and_own_boards(store: Store) -> None:
+    system = Actor(None, Role.PAYMENTS)
+    with pytest.raises(MoveNotAllowed):
+        place(store, system)
+    with pytest.raises(MoveNotAllowed):
+        store.ledger.arrange_leads([LeadMove(1, 2)], actor=system, cause=Cause())
+    assert head(store) == 0
+
+
+def test_a_repeat_answers_the_first_outcome(store: Store) -> None:
+    first = place(store, cause=KEYED)
+    store.ledger.change_status(1, Status.CANCELLED, actor=CUSTOMER, cause=Cause())
+    assert place(store, cause=KEYED) == Outcome(first.order_id, 1, Status.PENDING, replayed=True)
+    assert json.loads(store.orders.as_created(1).body)["status"] == "pending"
+    assert head(store) == 2
+
+
+def test_keys_are_per_user_and_per_body(store: Store) -> None:
+    place(store, cause=KEYED)
+    assert place(store, OTHER, KEYED).order_id == 2
+    with pytest.raises(IdempotencyKeyReused):
+        place(store, cause=Cause(idempotency_key="key", request_hash="other"))
+    reused = Cause(idempotency_key="key", request_hash="status-update")
+    with pytest.raises(IdempotencyKeyReused):
+        store.ledger.change_status(1, Status.CANCELLED, actor=CUSTOMER, cause=reused)
+    assert head(store) == 2
+
+
+def test_a_repeated_move_answers_the_first_outcome(store: Store) -> None:
+    place(store)
+    moved = store.ledger.change_status(1, Status.AWAITING_PAYMENT, actor=STAFF, cause=KEYED)
+    store.ledger.change_status(1, Status.CANCELLED, actor=STAFF, cause=Cause())
+    again = store.ledger.change_status(1, Status.AWAITING_PAYMENT, actor=STAFF, cause=KEYED)
+    assert again == Outcome(1, moved.version, Status.AWAITING_PAYMENT, replayed=True)
+    store.assert_sound()
+
+
+def test_a_key_that_recorded_nothing_stays_free(store: Store) -> None:
+    place(store)
+    with pytest.raises(MoveNotInTable):
+        store.ledger.change_status(1, Status.SHIPPED, actor=STAFF, cause=KEYED)
+    same = store.ledger.change_status(1, Status.PENDING, actor=CUSTOMER, cause=KEYED)
+    assert same == Outcome(1, 1, Status.PENDING)
+    assert not store.ledger.change_status(1, Status.CANCELLED, actor=CUSTOMER, cause=KEYED).replayed
+
+
+@pytest.mark.parametrize("actor", [OTHER])
+def test_an_order_of_another_is_unknown(store: Store, actor: Actor) -> None:
+    place(store)
+    for order_id in (1, 2):
+        with pytest.raises(UnknownOrder):
+            store.ledger.change_status(order_id, Status.PENDING, actor=actor, cause=Cause(), expected_version=9)
+
+
+def test_a_stale_version_is_refused(store: Store) -> None:
+    place(store)
+    store.ledger.change_status(1, Status.AWAITING_PAYMENT, actor=STAFF, cause=Cause(), expected_version=1)
+    with pytest.raises(VersionMismatch):
+        store.ledger.change_status(1, Status.CANCELLED, actor=STAFF, cause=Cause(), expected_version=1)
+    store.ledger.change_status(1, Status.CANCELLED, actor=AUDITOR_OWNER, cause=Cause(), expected_version=2)
+
+
+AUDITOR_OWNER = Actor(1, Role.AUDITOR)
+
+
+def test_payment_moves_the_order_once(store: Store) -> None:
+    place(store)
+    with pytest.raises(PaymentNotConfirmed):
+        store.ledger.change_status(1, Status.ORDER_PAID, actor=CUSTOMER, cause=Cause())
+    notice = store.gateway.settle(1)
+    assert store.ledger.settle_payment(notice) == Outcome(1, 2, Status.ORDER_PAID)
+    assert store.ledger.settle_payment(store.gateway.settle(1)) == Outcome(1, 2, Status.ORDER_PAID, replayed=True)
+    assert store.ledger.change_status(1, Status.COMPLETED, actor=CUSTOMER, cause=Cause()).version == 3
+    assert store.ledger.history(1)[1].body["actor"] == {"user": None, "role": "payments"}
+    store.assert_sound()
+
+
+def test_the_owner_may_be_faster_than_the_webhook(store: Store) -> None:
+    place(store)
+    notice = store.gateway.settle(1)
+    assert store.ledger.change_status(1, Status.ORDER_PAID, actor=CUSTOMER, cause=Cause()).version == 2
+    assert store.ledger.settle_payment(notice).version == 2
+    assert head(store) == 2
+
+
+def test_a_failed_payment_can_be_tried_again_but_never_undoes_one(store: Store) -> None:
+    place(store)
+    assert store.ledger.settle_payment(store.gateway.settle(1, fail=True)).status is Status.PAYMENT_FAILED
+    failed = PaymentNotice(1, store.gateway.settle(1).intent_id, "failed", "evt_late")
+    assert store.ledger.settle_payment(store.gateway.settle(1)).status is Status.ORDER_PAID
+    assert store.gateway.settle(1, fail=True).outcome == "succeeded"
+    assert store.ledger.settle_payment(failed).status is Status.ORDER_PAID
+    assert head(store) == 3
+
+
+def test_a_notice_for_another_intent_or_order_is_refused(store: Store) -> None:
+    place(store)
+    for order_id in (1, 2):
+        with pytest.raises(UnknownOrder):
+            store.ledger.settle_payment(PaymentNotice(order_id, "pi_foreign", "succeeded", "evt_1"))
+    for act in (store.gateway.settle, store.gateway.refund):
+        with pytest.raises(UnknownOrder):
+            act(2)
+    with pytest.raises(LookupError):
+        store.gateway.retrieve_intent("pi_foreign")
+
+
+def test_a_paid_order_is_cancelled_after_its_refund(store: Store) -> None:
+    place(store)
+    store.ledger.settle_payment(store.gateway.settle(1))
+    with pytest.raises(RefundRequired):
+        store.ledger.change_status(1, Status.CANCELLED, actor=ADMIN, cause=Cause())
+    store.gateway.refund(1)
+    assert store.ledger.change_status(1, Status.CANCELLED, actor=ADMIN, cause=Cause()).status is Status.CANCELLED
+
+
+def test_the_history_tells_all(store: Store) -> None:
+    place(store)
+    store.ledger.arrange_leads([LeadMove(1, 2)], actor=CUSTOMER, cause=Cause())
+    store.ledger.change_status(1, Status.DECLINED, actor=STAFF, cause=Cause(request_id="r2"))
+    entries = store.ledger.history(1)
+    assert [(entry.position, entry.version, entry.type) for entry in entries] == [
+        (1, 1, "OrderCreated"),
+        (3, 2, "StatusChanged"),
+    ]
+    assert entries[1].timestamp == entries[1].body["timestamp"] == "2026-01-01T00:00:03.000000Z"
+    assert entries[1].body["cause"] == {"request_id": "r2"}
+    with pytest.raises(UnknownOrder):
+        store.ledger.history(2)
+
+
+def test_pages_are_newest_first_and_meet_without_gaps(store: Store) -> None:
+    for _ in range(5):
+        place(store)
+        place(store, OTHER)
+    store.ledger.change_status(5, Status.CANCELLED, actor=CUSTOMER, cause=Cause())
+
+    def ids(status: Status | None, limit: int) -> list[list[int]]:
+        pages, before = [], None
+        while True:
+            page = store.orders.page(1, status=status, before=before, limit=limit)
+            pages.append([order["id"] for order in json.loads(page.body)])
+            before = page.next_cursor
+            if before is None:
+                return pages
+
+    assert ids(None, 2) == [[9, 7], [5, 3], [1]]
+    assert ids(None, 5) == [[9, 7, 5, 3, 1]]
+    assert ids(Status.PENDING, 3) == [[9, 7, 3], [1]]
+    assert ids(Status.CANCELLED, 1) == [[5]]
+    assert ids(Status.SHIPPED, 1) == [[]]
+    assert store.orders.detail(99) is None
+    with pytest.raises(KeyError):
+        store.orders.as_created(99)
+
+
+def test_boards_are_per_user_and_event_sourced(store: Store) -> None:
+    assert [(s.id, s.name, s.place) for s in store.leads.board(1)] == [
+        (1, "New", 1),
+        (2, "Contacted", 2),
+        (3, "Qualified", 3),
+        (4, "Lost", 4),
+    ]
+    store.ledger.arrange_leads([LeadMove(4, 1)], actor=CUSTOMER, cause=Cause())
+    answer = store.ledger.arrange_leads([LeadMove(4, 1)], actor=CUSTOMER, cause=Cause())
+    assert answer == [LeadMove(4, 1)]
+    store.ledger.arrange_leads([LeadMove(1, 1)], actor=CUSTOMER, cause=Cause())
+    assert [status.id for status in store.leads.board(1)] == [1, 4, 2, 3]
+    assert [status.id for status in store.leads.board(2)] == [1, 2, 3, 4]
+    assert head(store) == 2
+    store.assert_sound()
+
+
+def test_concurrent_repeats_make_one_order(store: Store) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(lambda _: place(store, cause=KEYED), range(50)))
+    assert len({outcome.order_id for outcome in outcomes}) == 1
+    assert sum(not outcome.replayed for outcome in outcomes) == 1
+    assert head(store) == 1
+    with store.database.read() as cursor:
+        assert cursor.execute("SELECT count(*) FROM payment_intents") == [(1,)]
+    store.assert_sound()
+
+
+def test_concurrent_moves_and_boards_lose_nothing(store: Store) -> None:
+    place(store)
+
+    def act(number: int) -> None:
+        place(store, Actor(number % 3 + 1, Role.CUSTOMER))
+        store.ledger.arrange_leads([LeadMove(number % 4 + 1, 1)], actor=CUSTOMER, cause=Cause())
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(act, range(40)))
+        moves = [Status.AWAITING_PAYMENT, Status.PAYMENT_FAILED, Status.AWAITING_PAYMENT, Status.DECLINED]
+        list(pool.map(lambda status: _try_move(store.ledger, status), moves))
+    assert store.ledger.history(1)[-1].body["status"] == "declined"
+    store.assert_sound()
+
+
+def _try_move(ledger: OrderLedger, status: Status) -> None:
+    try:
+        ledger.change_status(1, status, actor=STAFF, cause=Cause())
+    except MoveNotInTable:
+        assert ledger.history(1)[-1].type == "StatusChanged"
+
+
+def test_a_race_that_is_never_won_ends(store: Store) -> None:
+    attempts = 0
+
+    def always_taken() -> list[int]:
+        nonlocal attempts
+        attempts += 1
+        return [1]
+
+    place(store)
+    ports = store.ledger._ports
+    store.ledger._ports = type(ports)(**{**_fields(ports), "next_order_ids": always_taken})
+    with pytest.raises(Busy):
+        place(store)
+    assert attempts == MAX_ATTEMPTS
+    assert head(store) == 1
+
+
+def _fields(ports: object) -> dict[str, object]:
+    return {name: getattr(ports, name) for name in ports.__dataclass_fields__}  # type: ignore[attr-defined]
+
+
+def test_the_auditor_sees_every_order(store: Store) -> None:
+    place(store)
+    with pytest.raises(MoveNotAllowed):
+        store.ledger.change_status(1, Status.CANCELLED, actor=AUDITOR, cause=Cause())

@@ -1,0 +1,79 @@
+"""Views on every storage: a replay equals what was kept inline, and what was planted is found."""
+
+from __future__ import annotations
+
+import pytest
+
+from ledger.actor import Cause
+from ledger.cart import CartItem
+from ledger.errors import SettingsError
+from ledger.leads import LeadMove
+from ledger.statuses import Status
+from projections.check import differences
+from projections.health import Health
+from projections.migrate import is_current, migrate
+from tests.support.storages import CUSTOMER, STAFF, Store
+
+
+@pytest.fixture
+def busy(store: Store) -> Store:
+    """A ledger with three orders, moves, keys and a board."""
+    for number in range(3):
+        cause = Cause(idempotency_key=f"k{number}", request_hash="h")
+        store.ledger.create_order([CartItem("1")], actor=CUSTOMER, cause=cause)
+    store.ledger.change_status(2, Status.CANCELLED, actor=CUSTOMER, cause=Cause())
+    store.ledger.change_status(3, Status.AWAITING_PAYMENT, actor=STAFF, cause=Cause())
+    store.ledger.arrange_leads([LeadMove(1, 4)], actor=CUSTOMER, cause=Cause())
+    return store
+
+
+def plant(store: Store, statement: str) -> None:
+    with store.database.write() as cursor:
+        cursor.execute(statement)
+
+
+def test_a_sound_ledger_has_no_differences(busy: Store) -> None:
+    busy.assert_sound()
+
+
+@pytest.mark.parametrize(
+    ("statement", "finding"),
+    [
+        ("UPDATE orders SET status = 'shipped' WHERE order_id = 1", "orders: row (1,) is"),
+        ("UPDATE orders SET version = 7 WHERE order_id = 1", "orders: row (1,) is"),
+        ("DELETE FROM orders WHERE order_id = 2", "orders: row (2,) of the replay is missing"),
+        ("INSERT INTO lead_boards VALUES (9, '[1, 2, 3, 4]', 1)", "lead_boards: row (9,) is not in the replay"),
+        ("DELETE FROM idempotency", "idempotency: row ('user-1', 'k0') of the replay is missing"),
+        ("DELETE FROM events WHERE position = 2", "log: position 2 is missing"),
+        ("DELETE FROM events WHERE stream = 'order-2' AND version = 1", "log: order-2 jumps to version 2"),
+        ("UPDATE events SET stream = 'order-9' WHERE position = 4", "orders: the log can't be replayed"),
+        ("UPDATE events SET body = 'x' WHERE position = 1", "orders: the log can't be replayed"),
+    ],
+)
+def test_what_is_planted_is_found(busy: Store, statement: str, finding: str) -> None:
+    plant(busy, statement)
+    found = differences(busy.database)
+    assert any(line.startswith(finding) for line in found), found
+
+
+def test_a_view_that_is_new_to_a_ledger_is_filled_from_its_history(busy: Store) -> None:
+    plant(busy, "DROP TABLE orders")
+    plant(busy, "DELETE FROM views WHERE name = 'orders'")
+    assert not is_current(busy.database)
+    assert Health(busy.database).problems() != []
+    migrate(busy.database)
+    assert Health(busy.database).problems() == []
+    busy.assert_sound()
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE views SET version = 99 WHERE name = 'orders'", "UPDATE ledger_schema SET version = 99"]
+)
+def test_what_another_release_made_is_refused(busy: Store, statement: str) -> None:
+    plant(busy, statement)
+    with pytest.raises(SettingsError, match="another release"):
+        migrate(busy.database)
+
+
+def test_health_knows_the_head(busy: Store) -> None:
+    assert Health(busy.database).head() == 6

@@ -1,0 +1,91 @@
+"""Databases that can't be used: one clear refusal, and recovery without a restart."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from eventsourcing.persistence import ProgrammingError
+
+from ledger.errors import SettingsError, StorageUnavailable
+from ledger.storage import open_database
+from ledger.storage.recorder import LogRecorder
+from projections.health import Health
+from projections.migrate import migrate
+from projections.store import InlineViews
+
+
+def test_a_directory_that_can_not_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageUnavailable), open_database(f"sqlite:///{tmp_path}/file/ledger.db").read():
+        pass
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_text("this is no database, however long it may be" * 100)
+    database = open_database(f"sqlite:///{tmp_path}/ledger.db")
+    with pytest.raises(StorageUnavailable), database.read():
+        pass
+    database.close()
+
+
+def test_a_locked_file_is_waited_for_and_then_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    database = open_database(f"sqlite:///{path}", timeout=0.1)
+    migrate(database)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageUnavailable), database.write():
+        pass
+    other.execute("ROLLBACK")
+    other.close()
+    with database.write() as cursor:
+        cursor.execute("SELECT 1")
+    database.close()
+
+
+def test_a_mistake_in_sql_is_not_called_an_outage(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/ledger.db")
+    with pytest.raises(ProgrammingError), database.read() as cursor:
+        cursor.execute("SELECT * FROM nowhere")
+    database.close()
+
+
+def test_every_commit_is_on_disk(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/ledger.db")
+    with database.write() as cursor:
+        assert cursor.execute("PRAGMA synchronous") == [(2,)]
+        assert cursor.execute("PRAGMA journal_mode") == [("wal",)]
+    database.close()
+
+
+def test_a_postgres_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    database = open_database(f"postgresql:///ledger?host={tmp_path}", timeout=0.2)
+    with pytest.raises(StorageUnavailable), database.read():
+        pass
+    assert Health(database).problems() != []
+    database.close()
+
+
+def test_a_postgres_url_that_makes_no_sense() -> None:
+    with pytest.raises(SettingsError, match="LEDGER_DATABASE_URL"):
+        open_database("postgresql://h/d?nonsense=1")
+
+
+@pytest.mark.postgres
+def test_sql_mistakes_and_statement_timeouts_on_postgres(postgres_url: str) -> None:
+    database = open_database(postgres_url, timeout=0.3)
+    with pytest.raises(ProgrammingError), database.read() as cursor:
+        cursor.execute("SELECT * FROM nowhere")
+    with pytest.raises(StorageUnavailable), database.read() as cursor:
+        cursor.execute("SELECT pg_sleep(5)")
+    with database.write(), pytest.raises(StorageUnavailable), database.write():
+        pass
+    database.close()
+
+
+def test_subscriptions_are_not_offered() -> None:
+    recorder = LogRecorder(open_database("sqlite:///:memory:"), InlineViews())
+    with pytest.raises(NotImplementedError):
+        recorder.subscribe()
