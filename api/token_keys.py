@@ -76,7 +76,10 @@ class KeySet:
     """The keys of a JWKS URL, found by the token's ``kid``."""
 
     def __init__(self, url: str, seconds: Callable[[], float]) -> None:
-        self._client = _JwksClient(url, seconds)
+        try:
+            self._client = _JwksClient(url, seconds)
+        except PyJWKClientError as error:
+            raise SettingsError("the JWKS URL of bearer tokens must be an http or https URL") from error
 
     def key_for(self, token: str) -> tuple[VerificationKey, str]:
         """The key that the token's header names."""
