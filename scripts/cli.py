@@ -52,7 +52,7 @@ def _fail(error: Exception, code: int) -> NoReturn:
 def main(ctx: click.Context, quiet: bool) -> None:
     """The order ledger. Settings come from LEDGER_* variables: see `order-ledger settings`."""
     # A failure is told in one line, by OneLineErrors; the retries of a connection pool before it are not.
-    logging.basicConfig(level=logging.CRITICAL)
+    logging.basicConfig(handlers=[logging.NullHandler()])
     ctx.obj = Session(environment(), quiet=quiet)
 
 

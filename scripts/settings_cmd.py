@@ -12,7 +12,7 @@ from ledger.settings import SETTINGS, Setting
 from scripts.context import Session, pass_session
 
 _MASK = "***"
-_URL_PASSWORD = re.compile(r"(://[^:/@?]*:)[^@]*(@)|([?&]password=)[^&]*")
+_URL_PASSWORD = re.compile(r"(://[^:/@?]*:)[^/?]*(@)|([?&]password=)[^&]*")
 
 
 def shown(setting: Setting, value: str | None) -> str | None:

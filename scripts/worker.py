@@ -63,21 +63,29 @@ def malformed_bodies_refused(app: WsgiApp) -> WsgiApp:
     """Tells the application that a body is malformed in its own words; it knows nothing of gunicorn's."""
 
     def checked(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        environ["wsgi.input"] = _CheckedInput(environ["wsgi.input"])
+        length = environ.get("CONTENT_LENGTH") or "0"
+        environ["wsgi.input"] = _CheckedInput(environ["wsgi.input"], int(length))
         return app(environ, start_response)
 
     return checked
 
 
 class _CheckedInput:
-    def __init__(self, stream: Any) -> None:
+    """A body that is whole or refused: one that ends before its announced length could pass for another one."""
+
+    def __init__(self, stream: Any, length: int) -> None:
         self._stream = stream
+        self._missing = length
 
     def read(self, size: int = -1) -> bytes:
         try:
-            return bytes(self._stream.read(size))
+            data = bytes(self._stream.read(size))
         except (ParseException, NoMoreData) as error:
             raise BadRequest("The body is cut short or its chunks are malformed.") from error
+        self._missing -= len(data)
+        if self._missing > 0 and (size < 0 or (size and not data)):
+            raise BadRequest("The body is shorter than its Content-Length.")
+        return data
 
 
 class _ImpatientSocket(socket.socket):

@@ -1,0 +1,213 @@
+"""The commands, on real databases."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ledger.settings import Settings
+from scripts import cli
+from scripts.bootstrap import build
+
+
+class Shell:
+    """Runs commands in this process against one database."""
+
+    def __init__(self, home: Path, database_url: str) -> None:
+        self.environ = {"LEDGER_VAR_DIR": str(home), "LEDGER_DATABASE_URL": database_url}
+
+    def run(self, *arguments: str, code: int = 0, **settings: str) -> Result:
+        result = CliRunner().invoke(cli.main, arguments, env=self.environ | settings, prog_name="order-ledger")
+        assert result.exit_code == code, result.output
+        return result
+
+
+@pytest.fixture
+def shell(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    for name in ("LEDGER_ENV", "LEDGER_DATABASE_URL", "LEDGER_VAR_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    return Shell(tmp_path, database_url)
+
+
+@pytest.fixture
+def sqlite_shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path, f"sqlite:///{tmp_path}/ledger.db")
+
+
+def test_the_doctor_finds_a_fresh_ledger_sound_only_after_migrate(shell: Shell) -> None:
+    assert "run `order-ledger migrate`" in shell.run("doctor", code=1).stdout
+
+    assert shell.run("migrate").stderr == "The schema is up to date.\n"
+    assert shell.run("migrate", "--help").exit_code == 0
+    assert "log and views (0 events): sound" in shell.run("doctor").stderr
+
+
+def test_a_seeded_ledger_is_sound(shell: Shell) -> None:
+    assert shell.run("seed", "--orders", "60").stderr == "60 orders are in the log.\n"
+    assert "sound" in shell.run("doctor").stderr
+
+
+def test_seeding_twice_adds(sqlite_shell: Shell) -> None:
+    sqlite_shell.run("seed", "--orders", "20")
+    sqlite_shell.run("seed", "--orders", "20")
+
+    assert json.loads(sqlite_shell.run("replay", "40", "--json").stdout)["state"]["id"] == 40
+
+
+def test_the_same_seed_makes_the_same_histories(tmp_path: Path) -> None:
+    def bodies(name: str, seed: str) -> list[object]:
+        shell = Shell(tmp_path, f"sqlite:///{tmp_path}/{name}.db")
+        shell.run("--quiet", "seed", "--orders", "15", "--seed", seed)
+        return [json.loads(shell.run("replay", str(order), "--json").stdout) for order in range(1, 16)]
+
+    first = bodies("first", "7")
+
+    assert bodies("second", "7") == first
+    assert bodies("third", "8") != first
+
+
+def test_seed_is_not_for_production(sqlite_shell: Shell) -> None:
+    assert "LEDGER_ENV=production" in sqlite_shell.run("seed", "--orders", "1", code=2, LEDGER_ENV="production").stderr
+
+
+def test_the_doctor_tells_what_is_wrong(tmp_path: Path, sqlite_shell: Shell) -> None:
+    sqlite_shell.run("seed", "--orders", "30")
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute("UPDATE orders SET status = 'shipped'")
+    connection.close()
+
+    told = sqlite_shell.run("doctor", code=1)
+
+    assert "orders: row (1,)" in told.stdout
+    assert "and " in told.stdout
+    assert "settings: sound" in told.stderr
+
+
+def test_the_doctor_tells_of_settings_that_make_no_sense(sqlite_shell: Shell) -> None:
+    told = sqlite_shell.run("doctor", code=1, LEDGER_THREADS="many")
+
+    assert told.stdout == "settings: LEDGER_THREADS must be a whole number from 1 to 256, not 'many'\n"
+
+
+@pytest.mark.postgres
+def test_the_doctor_tells_of_a_database_that_is_down(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, "postgresql://u:hunter2@127.0.0.1:1/x")
+
+    told = shell.run("doctor", code=1, LEDGER_DB_TIMEOUT="0.3")
+
+    assert "database postgresql://u:***@127.0.0.1:1/x: " in told.stdout
+    assert "hunter2" not in told.output
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("command", [("migrate",), ("pay", "1"), ("replay", "1"), ("seed", "--orders", "1")])
+def test_a_database_that_is_down_is_one_line_and_exit_1(tmp_path: Path, command: tuple[str, ...]) -> None:
+    shell = Shell(tmp_path, "postgresql://127.0.0.1:1/x")
+
+    told = shell.run(*command, code=1, LEDGER_DB_TIMEOUT="0.3")
+
+    assert len(told.output.splitlines()) == 1
+
+
+def place_order(shell: Shell) -> int:
+    shell.run("migrate")
+    settings = Settings.from_env(shell.environ)
+    with build(settings) as runtime:
+        runtime.migrate()
+        headers = {"Authorization": "Bearer " + shell.run("token", "--user", "5").stdout.strip()}
+        answer = runtime.app().test_client().post("/orders/new", json=["1", "1"], headers=headers)
+    assert answer.status_code == 201
+    order: int = answer.get_json()["id"]
+    return order
+
+
+def state_of(shell: Shell, order: int, *options: str) -> dict[str, object]:
+    state: dict[str, object] = json.loads(shell.run("replay", str(order), "--json", *options).stdout)["state"]
+    return state
+
+
+def test_an_order_is_paid_once(shell: Shell) -> None:
+    order = str(place_order(shell))
+
+    assert shell.run("pay", order).stdout == f"Order {order} is order_paid.\n"
+    assert shell.run("pay", order).stdout == f"Order {order} is order_paid.\n"
+    assert state_of(shell, int(order))["version"] == 2
+
+
+def test_a_payment_fails_and_then_succeeds(shell: Shell) -> None:
+    order = str(place_order(shell))
+
+    assert shell.run("pay", order, "--fail").stdout == f"Order {order} is payment_failed.\n"
+    assert shell.run("pay", order).stdout == f"Order {order} is order_paid.\n"
+    assert "refunded" in shell.run("pay", order, "--refund").stdout
+
+
+def test_replay_goes_back_by_version_and_by_time(shell: Shell) -> None:
+    order = place_order(shell)
+    shell.run("pay", str(order))
+    history = json.loads(shell.run("replay", str(order), "--json").stdout)
+    created = history["events"][0]["body"]["timestamp"]
+
+    assert [event["type"] for event in history["events"]] == ["OrderCreated", "StatusChanged"]
+    assert history["state"]["status"] == "order_paid"
+    assert state_of(shell, order, "--version", "1")["status"] == "pending"
+    assert state_of(shell, order, "--as-of", created)["status"] == "pending"
+    assert state_of(shell, order, "--as-of", "2999-01-01")["status"] == "order_paid"
+    assert "did not exist" in shell.run("replay", str(order), "--as-of", "2000-01-01T00:00:00+02:00").stdout
+
+
+def test_replay_as_a_table(shell: Shell) -> None:
+    order = place_order(shell)
+    shell.run("pay", str(order))
+
+    table = shell.run("replay", str(order)).stdout
+
+    assert "2 pieces, 39.98 usd" in table
+    assert "pending -> order_paid" in table
+    assert "customer 5" in table
+    assert 'status: "order_paid"' in table
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("pay", "1", "--fail", "--refund"),
+        ("pay", "one"),
+        ("pay",),
+        ("replay", "0"),
+        ("replay", "1", "--as-of", "yesterday"),
+        ("token",),
+        ("token", "--user", "0"),
+        ("token", "--user", str(2**53)),
+        ("token", "--user", "1", "--role", "payments"),
+        ("token", "--user", "1", "--ttl", "0"),
+        ("seed",),
+        ("serve", "--workers", "0"),
+        ("nonsense",),
+    ],
+)
+def test_wrong_usage_is_exit_2(sqlite_shell: Shell, arguments: tuple[str, ...]) -> None:
+    sqlite_shell.run(*arguments, code=2)
+
+
+def test_a_version_that_is_not_there_is_wrong_usage(sqlite_shell: Shell) -> None:
+    order = place_order(sqlite_shell)
+
+    assert f"Order {order} has 1 versions" in sqlite_shell.run("replay", str(order), "--version", "2", code=2).stderr
+
+
+@pytest.mark.parametrize("command", [("pay", "4711"), ("replay", "4711"), ("pay", "4711", "--refund")])
+def test_an_order_that_is_not_there_is_exit_1(sqlite_shell: Shell, command: tuple[str, ...]) -> None:
+    sqlite_shell.run("migrate")
+
+    assert sqlite_shell.run(*command, code=1).stderr == "order-ledger: There is no order 4711.\n"
+
+
+def test_quiet_leaves_results_only(sqlite_shell: Shell) -> None:
+    assert sqlite_shell.run("--quiet", "migrate").output == ""
+    assert sqlite_shell.run("--quiet", "doctor").output == ""
+    assert sqlite_shell.run("--quiet", "token", "--user", "1").stdout.count("\n") == 1

@@ -1,0 +1,217 @@
+"""The server as a process: what it says, what it answers to bytes that are not HTTP, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.support.cli import Server, environ_of, run_cli, served
+from tests.support.postgres import start_server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("served")
+    with served(environ=environ_in(home), log=home / "log") as running:
+        yield running
+
+
+def environ_in(home: Path, **settings: str) -> dict[str, str]:
+    base = {"LEDGER_VAR_DIR": str(home), "LEDGER_DATABASE_URL": f"sqlite:///{home}/ledger.db", "TMPDIR": str(home)}
+    return environ_of(**base | settings)
+
+
+def token_of(home: Path, **settings: str) -> str:
+    return run_cli("token", "--user", "1", environ=environ_in(home, **settings)).stdout.strip()
+
+
+NOT_HTTP = {
+    "a bad request line": (b"GARBAGE\r\n\r\n", 400),
+    "an unknown version": (b"GET / HTTP/9.9\r\n\r\n", 400),
+    "a method in lower case": (b"get / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "a long request line": (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+    "a long header": (b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 90_000 + b"\r\n\r\n", 431),
+    "many headers": (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X-Many: 1\r\n" * 200 + b"\r\n", 431),
+    "a space in a header's name": (b"GET / HTTP/1.1\r\nHost: x\r\nBad Name: 1\r\n\r\n", 400),
+    "a folded header": (b"GET / HTTP/1.1\r\nHost: x\r\nX-Folded: 1\r\n 2\r\n\r\n", 400),
+    "two lengths": (b"POST /orders/new HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", 400),
+    "a negative length": (b"POST /orders/new HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", 400),
+    "length and chunks": (
+        b"POST /orders/new HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    "an unknown coding": (b"POST /orders/new HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: zip\r\n\r\n", 501),
+    "an expectation": (b"GET / HTTP/1.1\r\nHost: x\r\nExpect: miracles\r\n\r\n", 417),
+}
+
+
+def parsed(response: bytes) -> tuple[int, dict[str, str], bytes]:
+    head, _, body = response.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    return int(first.split()[1]), headers, body
+
+
+@pytest.mark.parametrize("name", NOT_HTTP)
+def test_what_is_not_http_is_answered_with_a_problem_document(server: Server, name: str) -> None:
+    request, expected = NOT_HTTP[name]
+
+    status, headers, body = parsed(server.raw(request))
+
+    assert status == expected
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["connection"] == "close"
+    document = json.loads(body)
+    assert document["status"] == expected
+    assert document["requestId"] == headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    "chunks", [b"ZZ\r\n", b"5\r\n[]\r\n0\r\n\r\n", b"2;=\r\n[]\r\n0\r\n\r\n", b"-2\r\n[]\r\n0\r\n\r\n"]
+)
+def test_malformed_chunks_are_a_bad_request(server: Server, chunks: bytes) -> None:
+    token = token_of(server.log.parent)
+    head = (
+        f"POST /orders/new HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+        "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    )
+
+    status, headers, body = parsed(server.raw(head.encode() + chunks))
+
+    assert (status, headers["content-type"]) == (400, "application/problem+json")
+    assert json.loads(body)["type"] == "/problems/bad-request"
+
+
+def test_sound_chunks_make_an_order(server: Server) -> None:
+    headers = {"Authorization": f"Bearer {token_of(server.log.parent)}", "Content-Type": "application/json"}
+
+    answer = requests.post(f"{server.url}/orders/new", data=iter([b'["1",', b'"1"]']), headers=headers, timeout=10)
+
+    assert answer.status_code == 201
+    assert answer.json()["products"][0]["quantity"] == 2
+
+
+def test_a_body_that_is_cut_short_is_not_taken_for_a_whole(server: Server) -> None:
+    head = (
+        f"POST /orders/new HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token_of(server.log.parent)}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    )
+    with socket.create_connection(server.address, timeout=10) as connection:
+        connection.sendall(head.encode() + b'["1"]')
+        connection.shutdown(socket.SHUT_WR)
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+
+    assert parsed(received)[0] == 400
+
+
+def test_all_workers_count_into_one_metrics_page(server: Server) -> None:
+    def counted() -> float:
+        page = requests.get(f"{server.url}/metrics", timeout=10).text
+        lines = [line for line in page.splitlines() if 'route="/healthz"' in line and "http_requests_total" in line]
+        return sum(float(line.split()[-1]) for line in lines)
+
+    before = counted()
+    for _ in range(20):
+        requests.get(f"{server.url}/healthz", timeout=10)
+
+    assert counted() == before + 20
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_clean_on_a_signal(tmp_path: Path, how: signal.Signals) -> None:
+    with served(environ=environ_in(tmp_path), log=tmp_path / "log") as running:
+        assert requests.get(f"{running.url}/readyz", timeout=10).status_code == 200
+        assert running.stop(how) == 0
+
+    assert not list(tmp_path.glob("order-ledger-metrics-*"))
+    assert "Traceback" not in running.log.read_text()
+
+
+def test_welcome_shows_a_token_and_a_line_that_work(tmp_path: Path) -> None:
+    with served("--welcome", environ=environ_in(tmp_path), log=tmp_path / "log") as running:
+        shown = running.log.read_text()
+        token = next(line.partition("TOKEN=")[2] for line in shown.splitlines() if "export TOKEN=" in line)
+        answer = requests.get(f"{running.url}/orders", headers={"Authorization": f"Bearer {token}"}, timeout=10)
+
+    assert (answer.status_code, answer.json()) == (200, [])
+    assert f"curl -s {running.url}/orders/new" in shown
+
+
+@pytest.mark.postgres
+def test_a_worker_that_dies_is_replaced_while_the_database_is_down(tmp_path: Path) -> None:
+    database = start_server(tmp_path / "postgres")
+    environ = environ_in(tmp_path, LEDGER_DATABASE_URL=database.get_uri(), LEDGER_DB_TIMEOUT="0.5")
+    try:
+        with served("--workers", "1", environ=environ, log=tmp_path / "log") as running:
+            assert requests.get(f"{running.url}/readyz", timeout=10).status_code == 200
+            database.cleanup()
+            (worker,) = running.workers()
+            os.kill(worker, signal.SIGKILL)
+
+            answer = requests.get(f"{running.url}/readyz", timeout=20)
+
+            assert (answer.status_code, answer.json()["type"]) == (503, "/problems/not-ready")
+            assert answer.headers["Retry-After"]
+            assert requests.get(f"{running.url}/healthz", timeout=10).status_code == 200
+            assert running.workers() != [worker]
+    finally:
+        database.cleanup()
+
+
+def test_a_taken_address_is_one_clear_line(server: Server, tmp_path: Path) -> None:
+    host, port = server.address
+
+    done = run_cli("serve", "--bind", f"{host}:{port}", environ=environ_in(tmp_path))
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"order-ledger: can't listen on {host}:{port}: Address already in use; choose another address with --bind"
+    ]
+
+
+@pytest.mark.postgres
+def test_an_unreachable_postgresql_at_start_is_one_clear_line(tmp_path: Path) -> None:
+    environ = environ_in(tmp_path, LEDGER_DATABASE_URL="postgresql://127.0.0.1:1/x", LEDGER_DB_TIMEOUT="0.5")
+
+    done = run_cli("serve", environ=environ)
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "database" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"LEDGER_ENV": "production"}, "LEDGER_JWT_SECRET"),
+        ({"LEDGER_WORKERS": "0"}, "LEDGER_WORKERS"),
+        ({"LEDGER_WROKERS": "1"}, "LEDGER_WROKERS"),
+        ({"LEDGER_BIND": "nowhere"}, "LEDGER_BIND"),
+        ({"LEDGER_DATABASE_URL": "mysql://x"}, "LEDGER_DATABASE_URL"),
+        ({"LEDGER_DATABASE_URL": "sqlite:///:memory:"}, "LEDGER_DATABASE_URL"),
+        ({"LEDGER_JWT_PUBLIC_KEY": "/nowhere.pem"}, "LEDGER_JWT_PUBLIC_KEY"),
+        ({"LEDGER_CATALOGUE": "/nowhere.json"}, "LEDGER_CATALOGUE"),
+    ],
+)
+def test_settings_that_make_no_sense_stop_the_start_with_one_line(
+    tmp_path: Path, settings: dict[str, str], named: str
+) -> None:
+    done = (
+        run_cli("serve", "--bind", "127.0.0.1:0", environ=environ_in(tmp_path, **settings))
+        if named != ("LEDGER_BIND")
+        else run_cli("serve", environ=environ_in(tmp_path, **settings))
+    )
+
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert named in done.stderr
