@@ -267,7 +267,7 @@ def rsa_pem(bits: int) -> str:
 @pytest.mark.parametrize(
     ("policy", "complaint"),
     [
-        (lambda: TokenPolicy(), "exactly one"),
+        (TokenPolicy, "exactly one"),
         (lambda: TokenPolicy(secret=SECRET, public_key=pem(RSA)), "exactly one"),
         (lambda: TokenPolicy(secret="x" * 31), "32 bytes"),
         (lambda: TokenPolicy(secret=""), "32 bytes"),
