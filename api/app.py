@@ -1,23 +1,24 @@
-"""The application factory: routes, errors and what happens around every request."""
+"""The application factory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from time import perf_counter
+from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 from werkzeug.routing import BaseConverter, ValidationError
 
 from api import openapi
 from api.auth import TokenVerifier
 from api.callers import Callers
 from api.docs import DocsRoutes
+from api.envelope import Envelope
 from api.leads import LeadRoutes
 from api.metrics import Metrics
 from api.orders import OrderRoutes
 from api.problems import allow, handle_errors
-from api.request_ids import HEADER as REQUEST_ID
-from api.request_ids import fresh_request_id, request_id
+from api.request_ids import fresh_request_id
 from api.service import ServiceRoutes
 from api.services import Services
 from api.strict_json import MAX_BYTES, MAX_INTEGER
@@ -41,6 +42,10 @@ class LedgerApp(Flask):
         response = Response(status=204, headers={"Allow": allow(methods)})
         del response.headers["Content-Type"]
         return response
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The view itself: no view is asynchronous, and looking that up costs every request."""
+        return func
 
 
 class OrderId(BaseConverter):
@@ -78,24 +83,5 @@ def create_app(
     app.add_url_rule("/docs/assets/<name>", view_func=docs.get_asset)
     docs.publish(openapi.render(api))
     handle_errors(app)
-    _surround(app, metrics, new_request_id, timer)
+    app.wsgi_app = Envelope(app.wsgi_app, metrics, new_request_id, timer)  # type: ignore[method-assign]  # as documented
     return app
-
-
-def _surround(app: Flask, metrics: Metrics, new_request_id: Callable[[], str], timer: Callable[[], float]) -> None:
-    """One hook before and one after each request: they cost every one of them, so they stay few and short."""
-
-    def begin() -> None:
-        g.started = timer()
-        g.request_id = request_id(request.environ.get("HTTP_X_REQUEST_ID"), new_request_id)
-
-    def finish(response: Response) -> Response:
-        headers = response.headers
-        headers[REQUEST_ID] = g.request_id
-        headers["X-Content-Type-Options"] = "nosniff"
-        rule = request.url_rule
-        metrics.observe(rule.rule if rule else None, request.method, response.status_code, timer() - g.started)
-        return response
-
-    app.before_request(begin)
-    app.after_request(finish)

@@ -40,9 +40,9 @@ class Metrics:
             "http_request_duration_seconds", "Time to answer.", LABELS, buckets=BUCKETS, registry=self._registry
         )
         # Looking up a child by its labels costs more than counting with it.
-        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._children: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
 
-    def observe(self, route: str | None, method: str, status: int, seconds: float) -> None:
+    def observe(self, route: str | None, method: str, status: str, seconds: float) -> None:
         """Counts an answered request under its route template."""
         key = (route or UNMATCHED, method, status)
         children = self._children.get(key)
@@ -64,8 +64,8 @@ class Metrics:
         registry.register(self._head)
         return generate_latest(registry)
 
-    def _new_children(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:
-        labels = (route, method if method in METHODS else "other", str(status))
+    def _new_children(self, route: str, method: str, status: str) -> tuple[Counter, Histogram]:
+        labels = (route, method if method in METHODS else "other", status)
         return self._requests.labels(*labels), self._durations.labels(*labels)
 
 

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any
 
 from flask import Flask, Response
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed
@@ -84,10 +83,8 @@ def _on_ledger_error(error: LedgerError) -> Response:
     return problem(error.code, str(error), members=_errors(errors))
 
 
-def _on_http_exception(error: HTTPException) -> Any:
+def _on_http_exception(error: HTTPException) -> Response:
     status = error.code or 500
-    if status < HTTPStatus.BAD_REQUEST:
-        return error
     slug = _SLUG_OF_STATUS.get(status)
     if slug is None:
         title = HTTPStatus(status).phrase

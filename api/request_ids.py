@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import uuid
+import secrets
 from collections.abc import Callable
 
-from flask import g
+from flask import request
 
 HEADER = "X-Request-Id"
+ENVIRON_KEY = "order_ledger.request_id"
 
 # Narrow on purpose: the id goes into logs and events, where it must not start a line, a field or markup.
 _acceptable = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}").fullmatch
@@ -16,7 +17,7 @@ _acceptable = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}").fullmatch
 
 def fresh_request_id() -> str:
     """A random id."""
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
 def request_id(sent: str | None, fresh: Callable[[], str]) -> str:
@@ -26,5 +27,5 @@ def request_id(sent: str | None, fresh: Callable[[], str]) -> str:
 
 def current_request_id() -> str:
     """The id of the request being served."""
-    identity: str = g.request_id
+    identity: str = request.environ[ENVIRON_KEY]
     return identity

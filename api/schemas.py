@@ -95,7 +95,8 @@ def load_cart(body: object) -> list[CartItem]:
     items, errors = _load_each(
         body, lambda entry: CartItem(entry) if isinstance(entry, str) else _CART_ITEM.load(entry)
     )
-    _refuse_if(errors)
+    if errors:
+        raise _misshapen(errors)
     return items
 
 
@@ -104,8 +105,7 @@ def load_status_update(body: object) -> tuple[int, str]:
     try:
         data = _STATUS_UPDATE.load(cast("Mapping[str, Any]", body))
     except ValidationError as error:
-        _refuse_if(dict(_flat(error.messages)))
-        raise
+        raise _misshapen(dict(_flat(error.messages))) from error
     return data["orderId"], data["status"]
 
 
@@ -116,7 +116,8 @@ def load_lead_moves(body: object) -> list[LeadMove]:
         message = f"Name 1 to {len(LEAD_STATUSES)} lead statuses, each once."
         raise Refusal("invalid-arrangement", message, errors={"": [message]})
     loaded, errors = _load_each(moves, _LEAD_MOVE.load)
-    _refuse_if(errors if isinstance(body, list) else without_index(errors))
+    if errors:
+        raise _misshapen(errors if isinstance(body, list) else without_index(errors))
     return loaded
 
 
@@ -145,6 +146,5 @@ def _flat(messages: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
         yield from _flat(below, ".".join(parts))
 
 
-def _refuse_if(errors: Mapping[str, list[str]]) -> None:
-    if errors:
-        raise Refusal("invalid-body", "The body does not have the documented shape.", errors=errors)
+def _misshapen(errors: Mapping[str, list[str]]) -> Refusal:
+    return Refusal("invalid-body", "The body does not have the documented shape.", errors=errors)

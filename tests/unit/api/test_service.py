@@ -106,7 +106,7 @@ from api.metrics import Metrics
 class Health:
     def head(self): return 7
 metrics = Metrics(Health())
-for _ in range(3): metrics.observe("/orders", "GET", 200, 0.01)
+for _ in range(3): metrics.observe("/orders", "GET", "200", 0.01)
 if "scrape" in sys.argv: sys.stdout.write(metrics.scrape().decode())
 """
 
