@@ -14,7 +14,7 @@ from api.services import Services
 from ledger.application import OrderLedger, Ports
 from ledger.catalogue import Catalogue
 from ledger.clock import utc_now
-from ledger.errors import SettingsError
+from ledger.errors import SettingsError, StorageUnavailable
 from ledger.payments.sandbox import SandboxGateway
 from ledger.settings import Settings
 from ledger.storage import Database, open_database
@@ -43,6 +43,11 @@ class Runtime:
     def migrate(self) -> None:
         """Creates or upgrades the schema; raises StorageUnavailable or SettingsError."""
         migrate(self.database)
+
+    def require_ready(self) -> None:
+        """Raises StorageUnavailable, saying what to do, when the database can't be used as it is."""
+        for problem in self.services.health.problems():
+            raise StorageUnavailable(problem)
 
     def verifier(self) -> TokenVerifier:
         """What checks bearer tokens; raises SettingsError when its keys make no sense."""

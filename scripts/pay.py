@@ -18,6 +18,7 @@ def pay(session: Session, order: int, fail: bool, refund: bool) -> None:
     if fail and refund:
         raise click.UsageError("--fail and --refund exclude each other.")
     with build(session.settings) as runtime:
+        runtime.require_ready()
         if refund:
             runtime.sandbox.refund(order)
             click.echo(f"All that was received for order {order} is refunded.")

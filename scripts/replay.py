@@ -39,6 +39,7 @@ def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 def replay(session: Session, order: int, version: int | None, as_of: datetime | None, as_json: bool) -> None:
     """Show the history of ORDER, and its state then."""
     with build(session.settings) as runtime:
+        runtime.require_ready()
         entries = runtime.services.ledger.history(order)
     if version is not None:
         if version > len(entries):

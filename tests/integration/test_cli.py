@@ -207,6 +207,14 @@ def test_an_order_that_is_not_there_is_exit_1(sqlite_shell: Shell, command: tupl
     assert sqlite_shell.run(*command, code=1).stderr == "order-ledger: There is no order 4711.\n"
 
 
+@pytest.mark.parametrize("command", [("pay", "1"), ("replay", "1")])
+def test_a_database_without_a_schema_is_one_line_that_says_what_to_do(shell: Shell, command: tuple[str, ...]) -> None:
+    told = shell.run(*command, code=1).output
+
+    assert "run `order-ledger migrate`" in told
+    assert len(told.splitlines()) == 1
+
+
 def test_quiet_leaves_results_only(sqlite_shell: Shell) -> None:
     assert sqlite_shell.run("--quiet", "migrate").output == ""
     assert sqlite_shell.run("--quiet", "doctor").output == ""
