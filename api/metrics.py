@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 UNMATCHED = "unmatched"
 """The route of requests that no route matches: their paths are anybody's to invent, and would never end."""
 
+_converter = re.compile(r"<(?:\w+:)?(\w+)>")
 _log = logging.getLogger(__name__)
 
 
@@ -43,7 +45,7 @@ class Metrics:
         self._children: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
 
     def observe(self, route: str | None, method: str, status: str, seconds: float) -> None:
-        """Counts an answered request under its route template."""
+        """Counts an answered request under its route, written as in the OpenAPI document."""
         key = (route or UNMATCHED, method, status)
         children = self._children.get(key)
         if children is None:
@@ -65,7 +67,7 @@ class Metrics:
         return generate_latest(registry)
 
     def _new_children(self, route: str, method: str, status: str) -> tuple[Counter, Histogram]:
-        labels = (route, method if method in METHODS else "other", status)
+        labels = (_converter.sub(r"{\1}", route), method if method in METHODS else "other", status)
         return self._requests.labels(*labels), self._durations.labels(*labels)
 
 

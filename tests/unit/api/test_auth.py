@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from api import auth
+from api.app import create_app
 from api.auth import CACHE_SECONDS, CACHE_SIZE, TokenPolicy, TokenVerifier, Unauthenticated, bearer_token
 from ledger.actor import Actor, Role
 from ledger.errors import SettingsError
@@ -312,6 +313,15 @@ def test_a_malformed_bearer_token(client: Any, is_problem: Any, header: str) -> 
     is_problem(response, "unauthenticated", 401)
     challenge = response.headers["WWW-Authenticate"]
     assert challenge.startswith('Bearer realm="order-ledger", error="invalid_token", error_description="')
+
+
+def test_an_actor_without_a_user_has_no_orders(runtime: Any, is_problem: Any) -> None:
+    class Nobody:
+        def verify(self, token: str) -> Actor:
+            return Actor(None, Role.STAFF)
+
+    client = create_app(runtime.services, Nobody()).test_client()  # type: ignore[arg-type]
+    is_problem(client.get("/orders", headers={"Authorization": "Bearer x"}), "unauthenticated", 401)
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,8 @@ def test_metrics(client: Any, alice: Any) -> None:
     values = samples(response.text)
     requests = 'http_requests_total{method="%s",route="%s",status="%s"}'
     assert values[requests % ("POST", "/orders/new", 201)] == 1
-    assert values[requests % ("GET", "/orders/<order_id:orderId>", 200)] == 1
-    assert values[requests % ("GET", "/orders/<order_id:orderId>", 404)] == 2
+    assert values[requests % ("GET", "/orders/{orderId}", 200)] == 1
+    assert values[requests % ("GET", "/orders/{orderId}", 404)] == 2
     assert values[requests % ("GET", "unmatched", 404)] == 2
     assert values[requests % ("other", "unmatched", 405)] == 1
     count = 'http_request_duration_seconds_count{method="POST",route="/orders/new",status="201"}'
