@@ -8,9 +8,8 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -93,7 +92,7 @@ def prepare(settings: Settings) -> None:
 
 
 @contextmanager
-def metrics_directory() -> Any:
+def metrics_directory() -> Iterator[str]:
     """A private directory where the workers' metrics meet, gone afterwards."""
     directory = tempfile.mkdtemp(prefix="order-ledger-metrics-")
     os.environ[_METRICS_DIR] = directory  # prometheus_client takes it from nowhere else
@@ -158,8 +157,6 @@ def serve(session: Session, bind: str | None, workers: int | None, threads: int 
     overrides = {"LEDGER_BIND": bind, "LEDGER_WORKERS": workers, "LEDGER_THREADS": threads}
     environ = dict(session.environ) | {name: str(value) for name, value in overrides.items() if value is not None}
     settings = with_secret(Settings.from_env(environ))
-    # Every worker, and whoever is told the database by a relative path, means the same file.
-    settings = replace(settings, var_dir=settings.var_dir.absolute())
 
     def announce(url: str) -> None:
         session.say(f"Listening on {url}")

@@ -6,12 +6,14 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
+from scripts.worker import SILENCE_SECONDS
 from tests.support.cli import Server, environ_of, run_cli, served
 from tests.support.postgres import start_server
 
@@ -134,6 +136,28 @@ def test_it_ends_clean_on_a_signal(tmp_path: Path, how: signal.Signals) -> None:
 
     assert not list(tmp_path.glob("order-ledger-metrics-*"))
     assert "Traceback" not in running.log.read_text()
+
+
+def test_hup_replaces_the_workers(tmp_path: Path) -> None:
+    with served("--workers", "1", environ=environ_in(tmp_path), log=tmp_path / "log") as running:
+        (before,) = running.workers()
+        os.kill(running.process.pid, signal.SIGHUP)
+        deadline = time.monotonic() + 30
+        while before in running.workers() and time.monotonic() < deadline:
+            assert requests.get(f"{running.url}/healthz", timeout=10).status_code == 200
+        (after,) = running.workers()
+
+        assert after != before
+        assert requests.get(f"{running.url}/readyz", timeout=10).status_code == 200
+        assert running.log.read_text().count("Listening on ") == 1
+
+
+@pytest.mark.slow
+def test_a_client_that_falls_silent_is_let_go(server: Server) -> None:
+    started = time.monotonic()
+
+    assert server.raw(b"GET / HTTP/1.1\r\nHost: x\r\n", timeout=60) == b""
+    assert SILENCE_SECONDS - 1 < time.monotonic() - started < SILENCE_SECONDS + 10
 
 
 def test_welcome_shows_a_token_and_a_line_that_work(tmp_path: Path) -> None:
