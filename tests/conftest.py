@@ -8,20 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.postgres import start_server, temporary_database
+from tests.support.postgres import temporary_database, temporary_server
 from tests.support.storages import Store, opened_store
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """The URL of a running PostgreSQL: that of LEDGER_TEST_DATABASE_URL, or a server of our own."""
     given = os.environ.get("LEDGER_TEST_DATABASE_URL")
     if given:
         yield given
         return
-    server = start_server(tmp_path_factory.mktemp("postgres") / "data")
-    yield server.get_uri()
-    server.cleanup()
+    with temporary_server() as server:
+        yield server.get_uri()
 
 
 @pytest.fixture

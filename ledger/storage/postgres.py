@@ -55,7 +55,7 @@ class PostgresDatabase:
         self._milliseconds = round(timeout * 1000)
         self._pool = ConnectionPool(
             url,
-            kwargs={"autocommit": True, "connect_timeout": max(2, round(timeout))},
+            kwargs={"autocommit": True, "connect_timeout": max(2, min(5, round(timeout)))},
             min_size=1,
             max_size=pool_size,
             timeout=timeout,

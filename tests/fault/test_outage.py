@@ -12,18 +12,17 @@ import requests
 
 from ledger.storage import open_database
 from projections.check import differences
-from tests.support.postgres import start_server
+from tests.support.postgres import temporary_server
 from tests.support.server import Server, problem
 
 RECOVERY_SECONDS = 30
 
 
 @pytest.fixture
-def postgres_of_its_own(tmp_path: Path) -> Iterator[Any]:
+def postgres_of_its_own() -> Iterator[Any]:
     """A PostgreSQL server that this test may stop."""
-    server = start_server(tmp_path / "pgdata")
-    yield server
-    server.cleanup()
+    with temporary_server() as server:
+        yield server
 
 
 @pytest.mark.postgres

