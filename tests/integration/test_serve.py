@@ -15,7 +15,7 @@ import requests
 
 from scripts.worker import SILENCE_SECONDS
 from tests.support.cli import Server, environ_of, run_cli, served
-from tests.support.postgres import start_server
+from tests.support.postgres import temporary_server
 
 
 @pytest.fixture(scope="module")
@@ -172,12 +172,11 @@ def test_welcome_shows_a_token_and_a_line_that_work(tmp_path: Path) -> None:
 
 @pytest.mark.postgres
 def test_a_worker_that_dies_is_replaced_while_the_database_is_down(tmp_path: Path) -> None:
-    database = start_server(tmp_path / "postgres")
-    environ = environ_in(tmp_path, LEDGER_DATABASE_URL=database.get_uri(), LEDGER_DB_TIMEOUT="0.5")
-    try:
+    with temporary_server() as database:
+        environ = environ_in(tmp_path, LEDGER_DATABASE_URL=database.get_uri(), LEDGER_DB_TIMEOUT="0.5")
         with served("--workers", "1", environ=environ, log=tmp_path / "log") as running:
             assert requests.get(f"{running.url}/readyz", timeout=10).status_code == 200
-            database.cleanup()
+            database.stop()
             (worker,) = running.workers()
             os.kill(worker, signal.SIGKILL)
 
@@ -187,8 +186,6 @@ def test_a_worker_that_dies_is_replaced_while_the_database_is_down(tmp_path: Pat
             assert answer.headers["Retry-After"]
             assert requests.get(f"{running.url}/healthz", timeout=10).status_code == 200
             assert running.workers() != [worker]
-    finally:
-        database.cleanup()
 
 
 def test_a_taken_address_is_one_clear_line(server: Server, tmp_path: Path) -> None:
