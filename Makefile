@@ -7,6 +7,8 @@ PORT   ?= 8000
 BIN    := $(VENV)/bin
 INPUTS := setup.cfg pyproject.toml
 TESTS  ?=
+# The tests' PostgreSQL keeps a lock file: here rather than in /tmp, where another user's would be in the way.
+RUNTIME = $(abspath $(VENV))/run
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint demo clean
@@ -18,7 +20,8 @@ run: $(VENV)/.installed ## Set up, create the database, serve on 127.0.0.1:8000 
 	@exec $(BIN)/order-ledger serve --bind $(BIND):$(PORT) --welcome
 
 test: lint ## Set up, check the style, run every test with coverage (TESTS=tests/unit for a part)
-	@$(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--cov --cov-report=term-missing:skip-covered)
+	@mkdir -p $(RUNTIME)/python_PostgresServer
+	@XDG_RUNTIME_DIR=$(RUNTIME) $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--cov --cov-report=term-missing:skip-covered)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy --strict and the import contracts
 	@$(BIN)/ruff check .
