@@ -52,5 +52,6 @@ def settings(session: Session, as_json: bool) -> None:
         table.add_column(column, no_wrap=True)
     table.add_column("Meaning")
     for setting, value in rows:
-        table.add_row(setting.name, setting.default or "-", value or "-", setting.meaning)
+        # A key in PEM form has many lines, of which the first tells enough.
+        table.add_row(setting.name, setting.default or "-", (value or "-").splitlines()[0], setting.meaning)
     session.show(table)
