@@ -51,6 +51,7 @@ def test_products_by_reference_merge(client: Any, alice: Any) -> None:
     [
         ([], "invalid-cart", {""}),
         (["1"] * (MAX_ITEMS + 1), "invalid-cart", {""}),
+        ([1] * (MAX_ITEMS + 1), "invalid-cart", {""}),
         (["nothing"], "invalid-cart", {"0"}),
         ([""], "invalid-cart", {"0"}),
         (["1", {"id": 99, "quantity": 1}], "invalid-cart", {"1.id"}),

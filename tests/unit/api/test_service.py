@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from api.metrics import Metrics
 from ledger.errors import StorageUnavailable
 
 
@@ -98,6 +99,15 @@ def test_metrics_without_storage(make_app: Any, caplog: Any) -> None:
     assert values["ledger_storage_up"] == 0
     assert "ledger_head_position" not in values
     assert "no route to host db" in caplog.text
+
+
+def test_invented_methods_do_not_fill_the_memory(runtime: Any) -> None:
+    metrics = Metrics(runtime.services.health)
+    for number in range(100):
+        metrics.observe(None, f"INVENTED-{number}", "405", 0.001)
+    assert metrics._children == {}
+    values = samples(metrics.scrape().decode())
+    assert values['http_requests_total{method="other",route="unmatched",status="405"}'] == 100
 
 
 MULTIPROCESS = """
