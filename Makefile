@@ -20,7 +20,7 @@ run: $(VENV)/.installed ## Set up, create the database, serve on 127.0.0.1:8000 
 	@exec $(BIN)/order-ledger serve --bind $(BIND):$(PORT) --welcome
 
 test: lint ## Set up, check the style, run every test with coverage (TESTS=tests/unit for a part)
-	@mkdir -p $(RUNTIME)/python_PostgresServer
+	@mkdir -p -m 700 $(RUNTIME) && mkdir -p $(RUNTIME)/python_PostgresServer
 	@XDG_RUNTIME_DIR=$(RUNTIME) $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--cov --cov-report=term-missing:skip-covered)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy --strict and the import contracts
