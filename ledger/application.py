@@ -119,7 +119,7 @@ class OrderLedger(Application[str]):
             order = self._order(order_id)
             order.check_visible(actor)
             if expected_version is not None and order.version != expected_version:
-                raise VersionMismatch(f"Order {order_id} is at version {order.version}, not {expected_version}.")
+                raise VersionMismatch(f"Order {order_id} is at version {order.version}, which is not the one expected.")
             order.check_move(status, actor)
             intent: Intent | None = None
             if order.needs_intent(status, actor):
