@@ -26,7 +26,8 @@ from ledger.order import Order, order_stream
 from ledger.payments.gateway import Intent, PaymentGateway, PaymentNotice
 from ledger.receipts import STRIPE, Receipt, Receipts, user_source
 from ledger.statuses import TRANSITIONS, Status
-from ledger.storage.recorder import LogRecorder, RecordedEvent
+from ledger.storage.log import RecordedEvent
+from ledger.storage.recorder import LogRecorder
 
 MAX_ATTEMPTS = 10
 T = TypeVar("T")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from eventsourcing.persistence import IntegrityError
+
 from ledger.storage import Cursor, Database
-from ledger.storage.recorder import RecordedEvent, read_log
+from ledger.storage.log import RecordedEvent
+from ledger.storage.recorder import read_log
 from projections.store import VIEWS, fold
 from projections.view import View
 
@@ -34,7 +37,7 @@ def _log_faults(events: Iterable[RecordedEvent]) -> Iterator[str]:
 def _view_differences(cursor: Cursor, view: View) -> Iterator[str]:
     try:
         expected = fold(view, read_log(cursor))
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, IntegrityError) as error:
         yield f"{view.name}: the log can't be replayed: {error}"
         return
     query = f"SELECT {', '.join(view.table.columns)} FROM {view.table.name}"

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from ledger.receipts import STRIPE, Receipt, user_source
 from ledger.statuses import Status
 from ledger.storage import Database
+from ledger.storage.tables import Table
 from projections.orders import order_id_of
-from projections.view import Change, EventFacts, Insert, Table, View
+from projections.view import Change, EventFacts, Insert, View
 
 IDEMPOTENCY = Table(
     "idempotency",

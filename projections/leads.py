@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from ledger.leads import LEAD_STATUSES
 from ledger.storage import Database
-from projections.view import Change, EventFacts, Insert, Table, Update, View
+from ledger.storage.tables import Table
+from projections.view import Change, EventFacts, Insert, Update, View
 
 LEAD_BOARDS = Table("lead_boards", {"user_id": "bigint", "arrangement": "text", "version": "bigint"})
 

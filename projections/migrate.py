@@ -50,6 +50,5 @@ def _add_view(cursor: Cursor, database: Database, view: View) -> None:
     for statement in view.table.ddl():
         cursor.execute(for_dialect(statement, database.dialect))
     rows = fold(view, read_log(cursor)).values()
-    places = ", ".join("?" * len(view.table.columns))
-    cursor.executemany(f"INSERT INTO {view.table.name} VALUES ({places})", rows)
+    cursor.executemany(view.table.insert_sql(), rows)
     cursor.execute("INSERT INTO views (name, version) VALUES (?, ?)", (view.name, view.version))

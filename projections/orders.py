@@ -13,7 +13,8 @@ from typing import Any
 
 from ledger.statuses import Status
 from ledger.storage import Database
-from projections.view import Change, EventFacts, Insert, Table, Update, View
+from ledger.storage.tables import Table
+from projections.view import Change, EventFacts, Insert, Update, View
 
 ORDERS = Table(
     "orders",

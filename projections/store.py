@@ -1,18 +1,17 @@
-"""Views in the database: their schema, and the writes that go with the events."""
+"""Views and the log: the rows that events change, for the writes that go with them and for replays."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
-from typing import Any
+from collections.abc import Iterable, Sequence
+
+from eventsourcing.persistence import IntegrityError
 
 from ledger.events import EVENT_TYPES, upcast
-from ledger.storage import Cursor
-from ledger.storage.recorder import RecordedEvent
+from ledger.storage.log import Event
+from ledger.storage.tables import Row, TableWrites
 from projections import idempotency, leads, orders
-from projections.view import Change, EventFacts, Insert, Key, Table, Update, View
+from projections.view import Change, EventFacts, Insert, Key, Update, View
 
 VIEWS: tuple[View, ...] = (orders.VIEW, idempotency.VIEW, leads.VIEW)
 _EVENT_TYPES = {type.TOPIC: type for type in EVENT_TYPES}
@@ -20,56 +19,62 @@ _HANDLED = frozenset(type for view in VIEWS for type in view.handlers)
 
 
 class InlineViews:
-    """Keeps the views in the transaction of the events that change them."""
+    """What is written in the transaction of the events."""
 
-    def apply(self, cursor: Cursor, events: Sequence[RecordedEvent]) -> None:
-        """Writes what the events change; raises IntegrityError when a row exists already."""
-        facts = [_facts(event) for event in events if event.type in _HANDLED]
-        for view in VIEWS:
-            handled = [view.handlers[fact.type](fact) for fact in facts if fact.type in view.handlers]
-            write_changes(cursor, view.table, chain.from_iterable(handled))
-
-
-def _facts(event: RecordedEvent) -> EventFacts:
-    body = upcast(_EVENT_TYPES[event.type], json.loads(event.body))
-    return EventFacts(event.position, event.stream, event.version, event.type, body)
+    def writes(self, events: Sequence[Event]) -> list[TableWrites]:
+        """The rows that the events change, by table. Raises IntegrityError when two of them make one row."""
+        facts = [facts_of(event) for event in events if event.type in _HANDLED]
+        changed = ((view, _Rows(view, facts)) for view in VIEWS)
+        return [rows.writes(view) for view, rows in changed if rows.inserted or rows.updated]
 
 
-def write_changes(cursor: Cursor, table: Table, changes: Iterable[Change]) -> None:
-    """Applies changes in order: inserts first (a row is always inserted before it is updated), then updates."""
-    inserts = []
-    updates: defaultdict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
-    for change in changes:
-        if isinstance(change, Insert):
-            inserts.append(change.row)
-        else:
-            updates[tuple(change.values)].append((*change.values.values(), *change.key))
-    if inserts:
-        places = ", ".join("?" * len(table.columns))
-        cursor.executemany(f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({places})", inserts)
-    for columns, rows in updates.items():
-        assignments = ", ".join(f"{column} = ?" for column in columns)
-        condition = " AND ".join(f"{column} = ?" for column in list(table.columns)[: table.key_size])
-        cursor.executemany(f"UPDATE {table.name} SET {assignments} WHERE {condition}", rows)
+def fold(view: View, events: Iterable[Event]) -> dict[Key, Row]:
+    """The view's rows by key after all of these events, made in memory.
 
-
-def fold(view: View, events: Iterable[RecordedEvent]) -> dict[Key, tuple[Any, ...]]:
-    """The view's rows by key, made from events in memory.
-
-    Raises ValueError where the database would have refused: a row inserted twice, or changed before it is there.
+    Raises IntegrityError where the database would have refused, and ValueError when a row is changed that is not there.
     """
-    columns = list(view.table.columns)
-    rows: dict[Key, tuple[Any, ...]] = {}
-    for event in events:
-        handler = view.handlers.get(event.type)
-        for change in handler(_facts(event)) if handler else ():
-            key = change.row[: view.table.key_size] if isinstance(change, Insert) else change.key
-            if (key in rows) == isinstance(change, Insert):
-                raise ValueError(f"{view.name}: position {event.position} does not fit row {key}")
-            rows[key] = change.row if isinstance(change, Insert) else _updated(rows[key], columns, change)
-    return rows
+    rows = _Rows(view, (facts_of(event) for event in events if event.type in view.handlers))
+    if rows.updated:
+        raise ValueError(f"rows are changed that were never made, such as {next(iter(rows.updated))}")
+    return rows.inserted
 
 
-def _updated(row: tuple[Any, ...], columns: Sequence[str], change: Update) -> tuple[Any, ...]:
-    values: Mapping[str, Any] = dict(zip(columns, row, strict=True)) | dict(change.values)
-    return tuple(values[column] for column in columns)
+def facts_of(event: Event) -> EventFacts:
+    """The event with its body decoded, in its type's present shape."""
+    body = upcast(_EVENT_TYPES[event.type], json.loads(event.body))
+    return EventFacts(event.stream, event.version, event.type, body)
+
+
+class _Rows:
+    """What a run of events leaves of a view: rows made, and columns changed of rows made before."""
+
+    def __init__(self, view: View, events: Iterable[EventFacts]) -> None:
+        self.inserted: dict[Key, Row] = {}
+        self.updated: dict[Key, dict[str, object]] = {}
+        self._columns = tuple(view.table.columns)
+        self._key_size = view.table.key_size
+        for event in events:
+            handler = view.handlers.get(event.type)
+            for change in handler(event) if handler else ():
+                self._add(event, change)
+
+    def writes(self, view: View) -> TableWrites:
+        writes = TableWrites(view.table, list(self.inserted.values()))
+        for key, values in self.updated.items():
+            writes.updates.setdefault(tuple(values), []).append((*values.values(), *key))
+        return writes
+
+    def _add(self, event: EventFacts, change: Change) -> None:
+        if isinstance(change, Insert):
+            key = change.row[: self._key_size]
+            if key in self.inserted:
+                raise IntegrityError(f"{event.stream} version {event.version} makes row {key} a second time")
+            self.inserted[key] = change.row
+        elif change.key in self.inserted:
+            self.inserted[change.key] = self._changed(self.inserted[change.key], change)
+        else:
+            self.updated.setdefault(change.key, {}).update(change.values)
+
+    def _changed(self, row: Row, change: Update) -> Row:
+        values = change.values
+        return tuple(values.get(column, value) for column, value in zip(self._columns, row, strict=True))

@@ -7,30 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-ColumnType = Literal["bigint", "text"]
+from ledger.storage.tables import Table
+
 Key = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of a view: columns in order, the primary key's columns first, and further indexes by their columns."""
-
-    name: str
-    columns: Mapping[str, ColumnType]
-    key_size: int = 1
-    indexes: tuple[tuple[str, ...], ...] = ()
-
-    def ddl(self) -> list[str]:
-        """The statements that create the table and its indexes where they are missing."""
-        columns = ", ".join(f"{name} {type} NOT NULL" for name, type in self.columns.items())
-        key = ", ".join(list(self.columns)[: self.key_size])
-        indexes = [
-            f"CREATE INDEX IF NOT EXISTS {self.name}_by_{'_'.join(index)} ON {self.name} ({', '.join(index)})"
-            for index in self.indexes
-        ]
-        return [f"CREATE TABLE IF NOT EXISTS {self.name} ({columns}, PRIMARY KEY ({key}))", *indexes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +34,11 @@ Change = Insert | Update
 
 @dataclass(frozen=True)
 class EventFacts:
-    """What a view may look at: where the event stands, its type, and its decoded body."""
+    """What a view may look at: the event's stream and version there, its type, and its decoded body.
 
-    position: int
+    Not its position, which is drawn only once the writers' lock is held, when all rows are made already.
+    """
+
     stream: str
     version: int
     type: str

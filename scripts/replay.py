@@ -13,7 +13,7 @@ from rich.table import Table
 from ledger.application import HistoryEntry
 from ledger.clock import rfc3339
 from ledger.order import order_stream
-from ledger.storage.recorder import RecordedEvent
+from ledger.storage.log import RecordedEvent
 from projections.orders import VIEW
 from projections.store import fold
 from scripts.bootstrap import build

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
-Row = tuple[Any, ...]
+from ledger.storage.log import NewEvent
+from ledger.storage.tables import Row, TableWrites
+
 Dialect = Literal["sqlite", "postgres"]
 
 
@@ -43,6 +45,12 @@ class Database(Protocol):
 
     def write(self) -> AbstractContextManager[Cursor]:
         """A transaction that holds the writers' lock from its start; committed, durably, when the block ends well."""
+
+    def append(self, events: Sequence[NewEvent], writes: Sequence[TableWrites]) -> int:
+        """Appends events to the log and writes what goes with them, in one transaction under the writers' lock.
+
+        Returns the position of the first event; the others follow it without a gap.
+        """
 
     def next_order_ids(self, count: int = 1) -> Sequence[int]:
         """Order ids nobody was given before, rising. An id that is never used leaves a gap, which is harmless."""

@@ -8,16 +8,17 @@ from functools import lru_cache
 from typing import LiteralString
 
 import psycopg
-from eventsourcing.persistence import IntegrityError, ProgrammingError
+from eventsourcing.persistence import DataError, IntegrityError, ProgrammingError
 from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
 from ledger.errors import SettingsError, StorageUnavailable
-from ledger.storage.database import Dialect, Row
-
-WRITERS_LOCK = 0x6C65_6467_6572  # "ledger"; advisory locks are per database
-"""Held until the transaction ends by everyone who draws a position, so that positions commit in order."""
+from ledger.storage.database import Dialect
+from ledger.storage.log import NewEvent
+from ledger.storage.postgres_append import append_statement
+from ledger.storage.schema import WRITERS_LOCK
+from ledger.storage.tables import Row, TableWrites
 
 _STREAM_ROWS = 5000
 
@@ -84,6 +85,13 @@ class PostgresDatabase:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITERS_LOCK,))
             yield PostgresCursor(connection)
 
+    def append(self, events: Sequence[NewEvent], writes: Sequence[TableWrites]) -> int:
+        statement, parameters = append_statement(events, writes)
+        with self._connection() as connection:
+            row = connection.execute(statement, parameters, prepare=True).fetchone()
+        assert row is not None  # noqa: S101  the statement answers one row or raises
+        return int(row[0]) + 1
+
     def next_order_ids(self, count: int = 1) -> Sequence[int]:
         with self._connection() as connection:
             query = "SELECT nextval('order_ids') FROM generate_series(1, %s)"
@@ -101,6 +109,8 @@ class PostgresDatabase:
                 yield connection
         except psycopg.IntegrityError as error:
             raise IntegrityError(str(error)) from error
+        except psycopg.DataError as error:
+            raise DataError(str(error)) from error
         except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction) as error:
             raise StorageUnavailable(f"The database can't be used now: {_first_line(error)}") from error
         except psycopg.Error as error:

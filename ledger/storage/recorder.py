@@ -1,46 +1,34 @@
-"""The write path: appends events and everything that must be true together with them, in one transaction."""
+"""The event store: appends to the log and reads of it, as the eventsourcing library asks for them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from itertools import accumulate
+from typing import Any
 from uuid import UUID
 
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent, Subscription
 
+from ledger.errors import StorageUnavailable
 from ledger.payments.gateway import Intent
 from ledger.storage.database import Cursor, Database
-
-_COLUMNS = "position, stream, version, type, body"
-
-
-class RecordedEvent(NamedTuple):
-    """An event at its place in the log; ``body`` is the stored JSON, to the byte."""
-
-    position: int
-    stream: str
-    version: int
-    type: str
-    body: str
-
-
-class InlineViews(Protocol):
-    """Views that are kept in the transaction of the events (the projections package implements this)."""
-
-    def apply(self, cursor: Cursor, events: Sequence[RecordedEvent]) -> None:
-        """Writes what the events change; a violated unique key fails the whole append."""
+from ledger.storage.group_commit import GroupCommit
+from ledger.storage.log import COLUMNS, PAYMENT_INTENTS, Append, InlineViews, NewEvent, RecordedEvent
+from ledger.storage.tables import TableWrites
 
 
 class LogRecorder(ApplicationRecorder):
     """The event store on one table, for any Database.
 
     Positions are drawn from the head of the log while holding the writers' lock, not from a sequence: they are
-    contiguous from 1, and commit in order, so whoever follows the log never misses one.
+    contiguous from 1, and commit in order, so whoever follows the log never misses one. Appends that wait at the same
+    time share a transaction.
     """
 
     def __init__(self, database: Database, inline: InlineViews) -> None:
         self._database = database
         self._inline = inline
+        self._commits: GroupCommit[Append, int] = GroupCommit(self._write)
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], *, intent: tuple[int, Intent] | None = None, **_: Any
@@ -48,18 +36,38 @@ class LogRecorder(ApplicationRecorder):
         """Appends the events, the views they change and, for a new order, (order id, its payment intent).
 
         Returns their positions. Raises IntegrityError when a stream has that version already or a view's unique key
-        is violated; then nothing was written.
+        is violated; then nothing was written. Raises StorageUnavailable when the database can't be used, or when too
+        many appends wait; then nothing was written, unless the connection broke while committing and the database has
+        not come back to say so.
         """
         if not stored_events:
             return None
-        with self._database.write() as cursor:
-            first = self._head(cursor) + 1
-            events = [_recorded(first + index, event) for index, event in enumerate(stored_events)]
-            cursor.executemany(f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", events)
-            if intent is not None:
-                _keep_intent(cursor, *intent)
-            self._inline.apply(cursor, events)
-        return list(range(first, first + len(events)))
+        append = Append([_new_event(event) for event in stored_events], [_intent_row(*intent)] if intent else [])
+        first = self._commits.submit(append)
+        return list(range(first, first + len(append.events)))
+
+    def _write(self, appends: Sequence[Append]) -> Sequence[int]:
+        """Commits all the appends as one; returns the position of each one's first event."""
+        events = [event for append in appends for event in append.events]
+        intents = [row for append in appends for row in append.payment_intents]
+        writes = self._inline.writes(events)
+        if intents:
+            writes.append(TableWrites(PAYMENT_INTENTS, intents))
+        try:
+            first = self._database.append(events, writes)
+        except StorageUnavailable:
+            found = self._position_of(events[0])
+            if found is None:
+                raise
+            first = found
+        return list(accumulate((len(append.events) for append in appends[:-1]), initial=first))
+
+    def _position_of(self, event: NewEvent) -> int | None:
+        """Where this very event stands: the connection may have broken after the commit, before its answer came."""
+        query = "SELECT position FROM events WHERE stream = ? AND version = ? AND body = ?"
+        with self._database.read() as cursor:
+            rows = cursor.execute(query, (event.stream, event.version, event.body))
+        return rows[0][0] if rows else None
 
     def select_events(
         self,
@@ -71,7 +79,7 @@ class LogRecorder(ApplicationRecorder):
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
         """The events of a stream in order of version (falling when ``desc``), after ``gt`` and up to ``lte``."""
-        query = f"SELECT {_COLUMNS} FROM events WHERE stream = ?"
+        query = f"SELECT {COLUMNS} FROM events WHERE stream = ?"
         parameters: list[object] = [str(originator_id)]
         for condition, bound in ((" AND version > ?", gt), (" AND version <= ?", lte)):
             if bound is not None:
@@ -87,7 +95,7 @@ class LogRecorder(ApplicationRecorder):
 
     def read_stream(self, stream: str) -> list[RecordedEvent]:
         """All events of a stream, each at its place in the log."""
-        query = f"SELECT {_COLUMNS} FROM events WHERE stream = ? ORDER BY version"
+        query = f"SELECT {COLUMNS} FROM events WHERE stream = ? ORDER BY version"
         with self._database.read() as cursor:
             return [RecordedEvent(*row) for row in cursor.execute(query, (stream,))]
 
@@ -102,7 +110,7 @@ class LogRecorder(ApplicationRecorder):
     ) -> Sequence[Notification]:
         """At most ``limit`` events of the log in order of position, from ``start`` to ``stop``, of these types."""
         first = (start or 0) if inclusive_of_start or start is None else start + 1
-        query = f"SELECT {_COLUMNS} FROM events WHERE position >= ?"
+        query = f"SELECT {COLUMNS} FROM events WHERE position >= ?"
         parameters: list[object] = [first]
         if stop is not None:
             query += " AND position <= ?"
@@ -117,31 +125,23 @@ class LogRecorder(ApplicationRecorder):
     def max_notification_id(self) -> int | None:
         """The position of the log's last event; ``None`` when the log is empty."""
         with self._database.read() as cursor:
-            return self._head(cursor) or None
+            head: int | None = cursor.execute("SELECT max(position) FROM events")[0][0]
+        return head
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
         """Not offered: a subscription can miss its wake-up and then waits for ever; followers poll instead."""
         raise NotImplementedError("followers poll the log with select_notifications")
 
-    @staticmethod
-    def _head(cursor: Cursor) -> int:
-        return int(cursor.execute("SELECT coalesce(max(position), 0) FROM events")[0][0])
-
 
 def read_log(cursor: Cursor, *, after: int = 0) -> Iterator[RecordedEvent]:
     """Streams the log in order of position; inside ``Database.snapshot``, in constant memory."""
-    query = f"SELECT {_COLUMNS} FROM events WHERE position > ? ORDER BY position"
+    query = f"SELECT {COLUMNS} FROM events WHERE position > ? ORDER BY position"
     return (RecordedEvent(*row) for row in cursor.stream(query, (after,)))
 
 
-def _recorded(position: int, event: StoredEvent) -> RecordedEvent:
-    return RecordedEvent(
-        position, str(event.originator_id), event.originator_version, event.topic, event.state.decode()
-    )
+def _new_event(event: StoredEvent) -> NewEvent:
+    return NewEvent(str(event.originator_id), event.originator_version, event.topic, event.state.decode())
 
 
-def _keep_intent(cursor: Cursor, order_id: int, intent: Intent) -> None:
-    cursor.execute(
-        "INSERT INTO payment_intents (order_id, intent_id, client_secret, amount, currency) VALUES (?, ?, ?, ?, ?)",
-        (order_id, intent.id, intent.client_secret, intent.amount, intent.currency),
-    )
+def _intent_row(order_id: int, intent: Intent) -> tuple[int, str, str, int, str]:
+    return (order_id, intent.id, intent.client_secret, intent.amount, intent.currency)

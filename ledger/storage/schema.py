@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ledger.errors import SettingsError
 from ledger.storage.database import Cursor, Database, Dialect
+from ledger.storage.log import PAYMENT_INTENTS
 
 SCHEMA_VERSION = 1
 
@@ -18,18 +19,23 @@ CREATE TABLE IF NOT EXISTS events (
     type text NOT NULL,
     body text NOT NULL,
     UNIQUE (stream, version));
-CREATE TABLE IF NOT EXISTS payment_intents (
-    order_id bigint PRIMARY KEY,
-    intent_id text NOT NULL UNIQUE,
-    client_secret text NOT NULL,
-    amount bigint NOT NULL,
-    currency text NOT NULL);
 CREATE TABLE IF NOT EXISTS sandbox_settlements (
     intent_id text PRIMARY KEY,
     status text NOT NULL,
     amount_received bigint NOT NULL,
     amount_refunded bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS ledger_schema (version bigint NOT NULL);
+"""
+
+WRITERS_LOCK = 0x6C65_6467_6572  # "ledger"; advisory locks are per database
+"""Held until the transaction ends by everyone who draws a position, so that positions commit in order."""
+
+_LEDGER_HEAD = f"""
+CREATE OR REPLACE FUNCTION ledger_head() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock({WRITERS_LOCK});
+    RETURN (SELECT coalesce(max(position), 0) FROM events);
+END $$
 """
 
 _ORDER_IDS = {
@@ -46,7 +52,8 @@ def create_schema(cursor: Cursor, dialect: Dialect) -> None:
             raise SettingsError(
                 f"the database must be encoded in UTF8, so that bodies keep their bytes, not {encoding}"
             )
-    for statement in _TABLES.split(";")[:-1]:
+        cursor.execute(_LEDGER_HEAD)
+    for statement in [*_TABLES.split(";")[:-1], *PAYMENT_INTENTS.ddl()]:
         cursor.execute(for_dialect(statement, dialect))
     cursor.execute(_ORDER_IDS[dialect])
     if dialect == "sqlite":

@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock, RLock
 
-from eventsourcing.persistence import IntegrityError, ProgrammingError
+from eventsourcing.persistence import DataError, IntegrityError, ProgrammingError
 
 from ledger.errors import StorageUnavailable
-from ledger.storage.database import Dialect, Row
+from ledger.storage.database import Dialect
+from ledger.storage.log import NewEvent
+from ledger.storage.tables import Row, TableWrites
 
 _STREAM_ROWS = 1000
 
@@ -73,6 +75,19 @@ class SqliteDatabase:
             connection = self._shared()
             with _transaction(connection, "BEGIN IMMEDIATE"):
                 yield SqliteCursor(connection)
+
+    def append(self, events: Sequence[NewEvent], writes: Sequence[TableWrites]) -> int:
+        with self.write() as cursor:
+            first: int = cursor.execute("SELECT coalesce(max(position), 0) + 1 FROM events")[0][0]
+            rows = ((position, *event) for position, event in enumerate(events, first))
+            cursor.executemany(
+                "INSERT INTO events (position, stream, version, type, body) VALUES (?, ?, ?, ?, ?)", rows
+            )
+            for written in writes:
+                cursor.executemany(written.table.insert_sql(), written.inserts)
+                for columns, updates in written.updates.items():
+                    cursor.executemany(written.table.update_sql(columns), updates)
+        return first
 
     def next_order_ids(self, count: int = 1) -> Sequence[int]:
         with _errors_translated(), self._writers:
@@ -146,6 +161,8 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
 def _errors_translated() -> Iterator[None]:
     try:
         yield
+    except OverflowError as error:
+        raise DataError(str(error)) from error
     except sqlite3.IntegrityError as error:
         raise IntegrityError(str(error)) from error
     except sqlite3.OperationalError as error:

@@ -10,7 +10,8 @@ from typing import Any
 import requests
 
 from ledger.storage import open_database
-from ledger.storage.recorder import RecordedEvent, read_log
+from ledger.storage.log import RecordedEvent
+from ledger.storage.recorder import read_log
 from projections.check import differences
 from tests.support.server import Server
 

@@ -13,7 +13,7 @@ from eventsourcing.persistence import Mapper, StoredEvent
 from ledger.actor import Actor, Cause, Role
 from ledger.application import JSONBodies
 from ledger.events import EVENT_TYPES, Event, LeadStatusesArranged, OrderCreated, StatusChanged, upcast
-from ledger.storage.recorder import RecordedEvent
+from ledger.storage.log import RecordedEvent
 from projections.store import VIEWS, fold
 
 GOLDEN = Path(__file__).parent / "golden"

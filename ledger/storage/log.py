@@ -1,0 +1,70 @@
+"""The log's own shapes: events as they are stored, and what is appended as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ledger.storage.tables import Row, Table, TableWrites
+
+COLUMNS = "position, stream, version, type, body"
+
+PAYMENT_INTENTS = Table(
+    "payment_intents",
+    {
+        "order_id": "bigint",
+        "intent_id": "text",
+        "client_secret": "text",
+        "amount": "bigint",
+        "currency": "text",
+    },
+    unique=(("intent_id",),),
+)
+
+
+class Event(Protocol):
+    """An event wherever it stands; ``body`` is the stored JSON, to the byte."""
+
+    @property
+    def stream(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def body(self) -> str: ...
+
+
+class NewEvent(NamedTuple):
+    """An event that has no place in the log yet."""
+
+    stream: str
+    version: int
+    type: str
+    body: str
+
+
+class RecordedEvent(NamedTuple):
+    """An event at its place in the log."""
+
+    position: int
+    stream: str
+    version: int
+    type: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """What one caller appends: all of it or nothing. ``payment_intents`` are rows of that table."""
+
+    events: Sequence[NewEvent]
+    payment_intents: Sequence[Row] = ()
+
+
+class InlineViews(Protocol):
+    """Views that are kept in the transaction of the events (the projections package implements this)."""
+
+    def writes(self, events: Sequence[NewEvent]) -> list[TableWrites]:
+        """The rows that the events change, by table. Raises IntegrityError when two of them make one row."""
