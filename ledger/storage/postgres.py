@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import LiteralString
+from typing import Any, LiteralString, Self
 
 import psycopg
 from eventsourcing.persistence import DataError, IntegrityError, ProgrammingError
 from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ledger.errors import SettingsError, StorageUnavailable
 from ledger.storage.database import Dialect
@@ -54,8 +54,10 @@ class PostgresDatabase:
         except psycopg.ProgrammingError as error:
             raise SettingsError("LEDGER_DATABASE_URL is not a libpq URI") from error
         self._milliseconds = round(timeout * 1000)
+        self._refusal = ""
         self._pool = ConnectionPool(
             url,
+            connection_class=self._remembering_connection(),
             kwargs={"autocommit": True, "connect_timeout": max(2, min(5, round(timeout)))},
             min_size=1,
             max_size=pool_size,
@@ -111,10 +113,29 @@ class PostgresDatabase:
             raise IntegrityError(str(error)) from error
         except psycopg.DataError as error:
             raise DataError(str(error)) from error
+        except PoolTimeout as error:
+            raise StorageUnavailable(f"The database can't be reached: {self._refusal or error}") from error
         except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction) as error:
             raise StorageUnavailable(f"The database can't be used now: {_first_line(error)}") from error
         except psycopg.Error as error:
             raise ProgrammingError(str(error)) from error
+
+    def _remembering_connection(self) -> type[Connection]:
+        """Connections whose failures to connect are kept: the pool tells its log of them, and callers only the time."""
+        database = self
+
+        class Remembering(Connection):
+            @classmethod
+            def connect(cls, conninfo: str = "", **options: Any) -> Self:
+                try:
+                    connection = super().connect(conninfo, **options)
+                except psycopg.Error as error:
+                    database._refusal = _first_line(error)
+                    raise
+                database._refusal = ""
+                return connection
+
+        return Remembering
 
     def _configure(self, connection: Connection) -> None:
         connection.execute(

@@ -51,7 +51,7 @@ class SqliteDatabase:
         self._timeout = timeout
         self._in_memory = path == ":memory:"
         self._idle: list[sqlite3.Connection] = []
-        self._opened: list[sqlite3.Connection] = []
+        self._closed = False
         self._pool_lock = Lock()
         # Threads queue here and not at SQLite's own lock, where waiting is polling. In memory there is one connection,
         # which readers share with writers.
@@ -97,11 +97,16 @@ class SqliteDatabase:
             return range(row[0] - count + 1, row[0] + 1)
 
     def close(self) -> None:
+        """Closes every connection; one that another thread is reading with, as soon as it is done."""
         with self._pool_lock:
-            for connection in self._opened:
-                connection.close()
-            self._opened.clear()
-            self._idle.clear()
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+        with self._writers:
+            for held in (self._writer, self._counter):
+                if held is not None:
+                    held.close()
             self._writer = self._counter = None
 
     @contextmanager
@@ -116,8 +121,14 @@ class SqliteDatabase:
         try:
             yield connection
         finally:
-            with self._pool_lock:
+            self._take_back(connection)
+
+    def _take_back(self, connection: sqlite3.Connection) -> None:
+        with self._pool_lock:
+            if not self._closed:
                 self._idle.append(connection)
+                return
+        connection.close()
 
     def _shared(self) -> sqlite3.Connection:
         """The one connection that writes; only while holding the writers' lock."""
@@ -126,23 +137,31 @@ class SqliteDatabase:
         return self._writer
 
     def _connect(self, synchronous: str) -> sqlite3.Connection:
+        if self._closed:
+            raise StorageUnavailable("The database is closed.")
         if not self._in_memory:
-            _make_parent(Path(self._path))
+            _make_file(Path(self._path))
         connection = sqlite3.connect(
             self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=256
         )
-        with self._pool_lock:
-            self._opened.append(connection)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={synchronous}")
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA synchronous={synchronous}")
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
 
-def _make_parent(path: Path) -> None:
+def _make_file(path: Path) -> None:
+    """Makes the file for its owner only: it holds client secrets."""
+    if path.exists():
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600, exist_ok=True)
     except OSError as error:
-        raise StorageUnavailable(f"The database's directory can't be made: {error}.") from error
+        raise StorageUnavailable(f"The database's file can't be used: {error}.") from error
 
 
 @contextmanager

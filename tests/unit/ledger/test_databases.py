@@ -89,3 +89,27 @@ def test_subscriptions_are_not_offered() -> None:
     recorder = LogRecorder(open_database("sqlite:///:memory:"), InlineViews())
     with pytest.raises(NotImplementedError):
         recorder.subscribe()
+
+
+def test_closing_waits_for_nobody_and_breaks_nobodys_read(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/ledger.db")
+    migrate(database)
+    with database.snapshot() as cursor:
+        database.close()
+        assert cursor.execute("SELECT count(*) FROM events") == [(0,)]
+    with pytest.raises(StorageUnavailable), database.read():
+        pass
+
+
+def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/new/ledger.db")
+    migrate(database)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()} == {0o600}
+    database.close()
+
+
+def test_why_a_postgres_can_not_be_reached_is_said() -> None:
+    database = open_database("postgresql://127.0.0.1:1/x", timeout=0.5)
+    with pytest.raises(StorageUnavailable, match="refused"), database.read():
+        pass
+    database.close()
