@@ -9,10 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
+from ledger.errors import StorageUnavailable
 from ledger.storage.log import NewEvent
 from ledger.storage.tables import Row, TableWrites
 
 Dialect = Literal["sqlite", "postgres"]
+
+
+class CommitUnknown(StorageUnavailable):
+    """The connection broke while the transaction may have been committing; only the log knows."""
 
 
 class Cursor(Protocol):
@@ -49,7 +54,8 @@ class Database(Protocol):
     def append(self, events: Sequence[NewEvent], writes: Sequence[TableWrites]) -> int:
         """Appends events to the log and writes what goes with them, in one transaction under the writers' lock.
 
-        Returns the position of the first event; the others follow it without a gap.
+        Returns the position of the first event; the others follow it without a gap. Raises CommitUnknown when the
+        connection breaks in the middle.
         """
 
     def next_order_ids(self, count: int = 1) -> Sequence[int]:

@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ledger.errors import SettingsError, StorageUnavailable
-from ledger.storage.database import Dialect
+from ledger.storage.database import CommitUnknown, Dialect
 from ledger.storage.log import NewEvent
 from ledger.storage.postgres_append import append_statement
 from ledger.storage.schema import WRITERS_LOCK
@@ -90,7 +90,12 @@ class PostgresDatabase:
     def append(self, events: Sequence[NewEvent], writes: Sequence[TableWrites]) -> int:
         statement, parameters = append_statement(events, writes)
         with self._connection() as connection:
-            row = connection.execute(statement, parameters, prepare=True).fetchone()
+            try:
+                row = connection.execute(statement, parameters, prepare=True).fetchone()
+            except psycopg.OperationalError as error:
+                if connection.broken:
+                    raise CommitUnknown(f"The connection broke: {_first_line(error)}") from error
+                raise
         assert row is not None  # noqa: S101  the statement answers one row or raises
         return int(row[0]) + 1
 

@@ -9,9 +9,8 @@ from uuid import UUID
 
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent, Subscription
 
-from ledger.errors import StorageUnavailable
 from ledger.payments.gateway import Intent
-from ledger.storage.database import Cursor, Database
+from ledger.storage.database import CommitUnknown, Cursor, Database
 from ledger.storage.group_commit import GroupCommit
 from ledger.storage.log import COLUMNS, PAYMENT_INTENTS, Append, InlineViews, NewEvent, RecordedEvent
 from ledger.storage.tables import TableWrites
@@ -55,7 +54,7 @@ class LogRecorder(ApplicationRecorder):
             writes.append(TableWrites(PAYMENT_INTENTS, intents))
         try:
             first = self._database.append(events, writes)
-        except StorageUnavailable:
+        except CommitUnknown:
             found = self._position_of(events[0])
             if found is None:
                 raise
@@ -63,9 +62,12 @@ class LogRecorder(ApplicationRecorder):
         return list(accumulate((len(append.events) for append in appends[:-1]), initial=first))
 
     def _position_of(self, event: NewEvent) -> int | None:
-        """Where this very event stands: the connection may have broken after the commit, before its answer came."""
+        """Where this very event stands: the connection may have broken after the commit, before its answer came.
+
+        Looked up under the writers' lock, so that an append that still runs on the server has ended first.
+        """
         query = "SELECT position FROM events WHERE stream = ? AND version = ? AND body = ?"
-        with self._database.read() as cursor:
+        with self._database.write() as cursor:
             rows = cursor.execute(query, (event.stream, event.version, event.body))
         return rows[0][0] if rows else None
 
