@@ -86,7 +86,7 @@ class OrderRoutes:
         actor = self._callers.actor()
         body = read_json(request)
         outcome = self._ledger.create_order(load_cart(body), actor=actor, cause=_cause("create_order", body))
-        order = self._orders.as_created(outcome.order_id)
+        order = self._orders.placed(*outcome.placed) if outcome.placed else self._orders.as_created(outcome.order_id)
         headers = {
             "Location": f"{PATH}/{outcome.order_id}",
             "ETag": etag(order.version),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from eventsourcing.application import AggregateNotFoundError, Application
@@ -21,8 +21,9 @@ from ledger.cart import CartItem, amount_of, price_cart
 from ledger.catalogue import Catalogue
 from ledger.clock import Clock, rfc3339, utc_now
 from ledger.errors import Busy, IdempotencyKeyReused, MoveNotAllowed, UnknownOrder, VersionMismatch
+from ledger.events import OrderCreated
 from ledger.leads import LeadBoard, LeadMove, board_stream
-from ledger.order import Order, order_stream
+from ledger.order import Order, order_stream, place_order
 from ledger.payments.gateway import Intent, PaymentGateway, PaymentNotice
 from ledger.receipts import STRIPE, Receipt, Receipts, user_source
 from ledger.statuses import TRANSITIONS, Status
@@ -35,12 +36,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a command on an order has led to; ``replayed`` when an earlier request with the same cause did it."""
+    """What a command on an order has led to; ``replayed`` when an earlier request with the same cause did it.
+
+    ``placed`` is what was recorded when this very command placed the order, so that nobody has to read it back.
+    """
 
     order_id: int
     version: int
     status: Status
     replayed: bool = False
+    placed: tuple[OrderCreated, Intent] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +99,16 @@ class OrderLedger(Application[str]):
 
         Raises InvalidCart, IdempotencyKeyReused, PaymentsUnavailable, Busy.
         """
-        lines = price_cart(self._ports.catalogue, items)
 
         def attempt() -> Outcome:
+            lines = price_cart(self._ports.catalogue, items)
             order_id = self._ports.next_order_ids()[0]
             intent = self._ports.gateway.create_intent(
                 order_id, amount_of(lines), self._ports.currency, _intent_key(order_id, actor, cause)
             )
-            order = Order.place(order_id, lines, intent, actor=actor, cause=cause, timestamp=self._now())
-            self.save(order, intent=(order_id, intent))
-            return Outcome(order_id, order.version, order.status)
+            placed = place_order(order_id, lines, intent, actor=actor, cause=cause, timestamp=self._now())
+            self.save(placed, intents=[(order_id, intent)])
+            return Outcome(order_id, 1, Status.PENDING, placed=(placed, intent))
 
         return self._once(attempt, actor, cause)
 

@@ -20,6 +20,30 @@ def order_stream(order_id: int) -> str:
     return f"{STREAM_PREFIX}{order_id}"
 
 
+def place_order(
+    order_id: int, lines: list[LineRecord], intent: Intent, *, actor: Actor, cause: Cause, timestamp: str
+) -> OrderCreated:
+    """The event of a new order of the acting user. The lines are priced already, and the intent is for their amount.
+
+    Raises MoveNotAllowed when the actor is not a user.
+    """
+    if actor.user is None:
+        raise MoveNotAllowed("Only a user can place an order.")
+    return OrderCreated(
+        originator_id=order_stream(order_id),
+        originator_version=1,
+        timestamp=timestamp,
+        actor=actor.record(),
+        cause=cause.record(),
+        order_id=order_id,
+        user_id=actor.user,
+        lines=lines,
+        amount_in_cents=amount_of(lines),
+        currency=intent.currency,
+        payment_intent_id=intent.id,
+    )
+
+
 @dataclass
 class Order:
     """An order as its events tell it; ``version`` is the number of events in its stream."""
@@ -35,30 +59,6 @@ class Order:
     def id(self) -> str:
         """The order's stream, by which the event store knows it."""
         return order_stream(self.order_id)
-
-    @classmethod
-    def place(
-        cls, order_id: int, lines: list[LineRecord], intent: Intent, *, actor: Actor, cause: Cause, timestamp: str
-    ) -> Order:
-        """Records a new order of the acting user. The lines are priced already, and the intent is for their amount."""
-        if actor.user is None:
-            raise MoveNotAllowed("Only a user can place an order.")
-        created = OrderCreated(
-            originator_id=order_stream(order_id),
-            originator_version=1,
-            timestamp=timestamp,
-            actor=actor.record(),
-            cause=cause.record(),
-            order_id=order_id,
-            user_id=actor.user,
-            lines=lines,
-            amount_in_cents=amount_of(lines),
-            currency=intent.currency,
-            payment_intent_id=intent.id,
-        )
-        order = cls._started(created)
-        order._pending.append(created)
-        return order
 
     def check_visible(self, actor: Actor) -> None:
         """Raises UnknownOrder when the actor may not know of this order."""
@@ -116,13 +116,14 @@ class Order:
         """The order after ``events``, starting from ``order`` (``None``: from nothing)."""
         for event in events:
             if order is None:
-                order = cls._started(event)
+                order = cls.started(event)
             else:
                 order._apply(event)
         return order
 
     @classmethod
-    def _started(cls, event: Event) -> Order:
+    def started(cls, event: Event) -> Order:
+        """The order that begins with this event."""
         if not isinstance(event, OrderCreated):
             raise TypeError(f"{event.originator_id} starts with {type(event).__name__}, not with OrderCreated")
         return cls(event.order_id, event.user_id, Status.PENDING, event.payment_intent_id, event.originator_version)

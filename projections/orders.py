@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ledger.events import OrderCreated
+from ledger.payments.gateway import Intent
 from ledger.statuses import Status
 from ledger.storage import Database
 from ledger.storage.tables import Table
@@ -95,6 +97,12 @@ class OrderReads:
             return None
         user_id, version, document, client_secret, status = rows[0]
         return OrderDocument(user_id, version, _rendered(document, client_secret, status))
+
+    @staticmethod
+    def placed(event: OrderCreated, intent: Intent) -> OrderDocument:
+        """The order that was placed just now, from what was recorded: what ``as_created`` reads, without reading it."""
+        body = _rendered(_document(vars(event)), intent.client_secret, Status.PENDING.value)
+        return OrderDocument(event.user_id, event.originator_version, body)
 
     def as_created(self, order_id: int) -> OrderDocument:
         """The order as it was at version 1, which is what its creation answered. Raises KeyError when there is none."""

@@ -15,7 +15,7 @@ from ledger.actor import Actor, Cause, Role
 from ledger.cart import MAX_AMOUNT_IN_CENTS, CartItem, amount_of, price_cart
 from ledger.clock import rfc3339
 from ledger.errors import SettingsError
-from ledger.order import Order
+from ledger.order import Order, place_order
 from ledger.payments.sandbox import SandboxGateway
 from ledger.statuses import Status
 from scripts.bootstrap import Runtime, build
@@ -71,9 +71,9 @@ class Sower:
         buyer = Actor(rng.randint(1, self._users), Role.CUSTOMER)
         lines = price_cart(self._catalogue, self._cart())
         intent = self._sandbox.create_intent(order_id, amount_of(lines), self._currency, f"order-{order_id}")
-        order = Order.place(order_id, lines, intent, actor=buyer, cause=self._request(), timestamp=rfc3339(self._now))
-        self._ledger.save(order, intent=(order_id, intent))
-        self._ride(order, buyer)
+        placed = place_order(order_id, lines, intent, actor=buyer, cause=self._request(), timestamp=rfc3339(self._now))
+        self._ledger.save(placed, intents=[(order_id, intent)])
+        self._ride(Order.started(placed), buyer)
 
     def _ride(self, order: Order, buyer: Actor) -> None:
         moment = self._now

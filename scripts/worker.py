@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import socket
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -13,6 +14,7 @@ from gunicorn.http.errors import (
     ConfigurationProblem,
     ExpectationFailed,
     ForbiddenProxyRequest,
+    InvalidHeader,
     InvalidResponseHeader,
     InvalidResponseHeaderName,
     LimitRequestHeaders,
@@ -39,6 +41,8 @@ _STATUS = {
     UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
 }
 _SLUGS = {HTTPStatus.BAD_REQUEST: "bad-request", HTTPStatus.INTERNAL_SERVER_ERROR: "internal-error"}
+
+_is_host = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]*)(:[0-9]*)?").fullmatch
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -115,6 +119,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if not isinstance(conn.sock, _ImpatientSocket):
             conn.sock = _ImpatientSocket(fileno=conn.sock.detach())
         super().enqueue_req(conn)
+
+    def handle_request(self, req: Any, conn: TConn) -> Any:
+        """Answers a request; refuses one without a sane Host, as RFC 9112 (section 3.2) wants and gunicorn does not."""
+        hosts = [value for name, value in req.headers if name == "HOST"]
+        if not all(map(_is_host, hosts)) or (not hosts and req.version >= (1, 1)):
+            raise InvalidHeader("HOST")
+        return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: Exception) -> None:  # noqa: ARG002
         """Answers a request that never became one, or that the application let fall."""

@@ -30,9 +30,9 @@ class LogRecorder(ApplicationRecorder):
         self._commits: GroupCommit[Append, int] = GroupCommit(self._write)
 
     def insert_events(
-        self, stored_events: Sequence[StoredEvent], *, intent: tuple[int, Intent] | None = None, **_: Any
+        self, stored_events: Sequence[StoredEvent], *, intents: Sequence[tuple[int, Intent]] = (), **_: Any
     ) -> Sequence[int] | None:
-        """Appends the events, the views they change and, for a new order, (order id, its payment intent).
+        """Appends the events, the views they change and, for each new order, (order id, its payment intent).
 
         Returns their positions. Raises IntegrityError when a stream has that version already or a view's unique key
         is violated; then nothing was written. Raises StorageUnavailable when the database can't be used, or when too
@@ -41,7 +41,7 @@ class LogRecorder(ApplicationRecorder):
         """
         if not stored_events:
             return None
-        append = Append([_new_event(event) for event in stored_events], [_intent_row(*intent)] if intent else [])
+        append = Append([_new_event(event) for event in stored_events], [_intent_row(*intent) for intent in intents])
         first = self._commits.submit(append)
         return list(range(first, first + len(append.events)))
 

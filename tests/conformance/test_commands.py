@@ -10,6 +10,7 @@ import pytest
 from ledger.actor import Actor, Cause, Role
 from ledger.application import MAX_ATTEMPTS, OrderLedger, Outcome
 from ledger.cart import CartItem
+from ledger.catalogue import Catalogue, Product
 from ledger.errors import (
     Busy,
     IdempotencyKeyReused,
@@ -51,6 +52,22 @@ def test_a_created_order_is_read_back_at_once(store: Store) -> None:
     assert (order["amountInCents"], order["status"]) == (3998, "pending")
     assert store.orders.as_created(1).body == document.body
     store.assert_sound()
+
+
+def test_what_was_placed_is_rendered_as_it_is_read(store: Store) -> None:
+    placed = place(store).placed
+    assert placed is not None
+    assert store.orders.placed(*placed) == store.orders.as_created(1) == store.orders.detail(1)
+
+
+def test_a_repeat_is_answered_whatever_became_of_the_catalogue(store: Store) -> None:
+    place(store, cause=KEYED)
+    ports = store.ledger._ports
+    dearer = Catalogue([Product(1, "TEE", "Dearer T-Shirt", 9999)])
+    store.ledger._ports = type(ports)(**{**_fields(ports), "catalogue": dearer})
+    again = store.ledger.create_order([CartItem(1, 2, 1999)], actor=CUSTOMER, cause=KEYED)
+    assert again == Outcome(1, 1, Status.PENDING, replayed=True)
+    assert again.placed is None
 
 
 def test_the_client_secret_is_nowhere_in_the_log(store: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from eventsourcing.persistence import IntegrityError, DataError, StoredEvent
+from eventsourcing.persistence import DataError, IntegrityError, StoredEvent
 
 from ledger.actor import Cause
 from ledger.cart import CartItem

@@ -8,7 +8,7 @@ from ledger.actor import Actor, Cause, Role
 from ledger.cart import CartItem, price_cart
 from ledger.catalogue import Catalogue
 from ledger.events import Event, OrderCreated, StatusChanged
-from ledger.order import Order
+from ledger.order import Order, place_order
 from ledger.payments.gateway import Intent
 from ledger.statuses import Status
 
@@ -22,10 +22,7 @@ REFUNDED = Intent("pi_1", "pi_1_secret_1", "succeeded", 1999, 1999, 1999, "usd")
 def created() -> OrderCreated:
     """The event of a new order of the owner: one organic T-shirt."""
     lines = price_cart(Catalogue.load(None), [CartItem("1")])
-    order = Order.place(1, lines, INTENT, actor=OWNER, cause=Cause(request_id="r"), timestamp=NOW)
-    (event,) = order.collect_events()
-    assert isinstance(event, OrderCreated)
-    return event
+    return place_order(1, lines, INTENT, actor=OWNER, cause=Cause(request_id="r"), timestamp=NOW)
 
 
 def order_in(status: Status) -> list[Event]:

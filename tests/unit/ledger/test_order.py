@@ -9,7 +9,7 @@ from ledger.cart import CartItem, price_cart
 from ledger.catalogue import Catalogue
 from ledger.errors import MoveNotAllowed, MoveNotInTable, PaymentNotConfirmed, RefundRequired, UnknownOrder
 from ledger.events import LeadStatusesArranged
-from ledger.order import Order
+from ledger.order import Order, place_order
 from ledger.payments.gateway import Intent
 from ledger.statuses import TRANSITIONS, Status
 from tests.support.scenario import (
@@ -53,7 +53,7 @@ def test_a_new_order_says_everything() -> None:
 def test_only_a_user_places_an_order() -> None:
     lines = price_cart(Catalogue.load(None), [CartItem("1")])
     with pytest.raises(MoveNotAllowed):
-        Order.place(1, lines, INTENT, actor=PAYMENTS, cause=Cause(), timestamp=NOW)
+        place_order(1, lines, INTENT, actor=PAYMENTS, cause=Cause(), timestamp=NOW)
 
 
 @pytest.mark.parametrize("actor", [STAFF, ADMIN, PAYMENTS], ids=lambda actor: actor.role.value)
