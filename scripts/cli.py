@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from ledger.errors import LedgerError, SettingsError
+from scripts.bench import bench
 from scripts.bootstrap import environment
 from scripts.context import Session
 from scripts.database import doctor, migrate
@@ -56,7 +57,7 @@ def main(ctx: click.Context, quiet: bool) -> None:
     ctx.obj = Session(environment(), quiet=quiet)
 
 
-for command in (serve, token, migrate, doctor, settings, pay, seed, replay):
+for command in (serve, token, migrate, doctor, settings, pay, seed, replay, bench):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What the ledger's HTTP API is compared with."""

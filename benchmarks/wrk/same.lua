@@ -1,0 +1,2 @@
+-- The same request again and again: a hello, a list.
+dofile(os.getenv("WRK_DIRECTORY") .. "/report.lua")

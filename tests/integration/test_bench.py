@@ -1,0 +1,92 @@
+"""The benchmark runs and reports; how fast anything is, is not for a test to say."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import appends, targets
+from benchmarks.measure import Numbers, run_threads
+from scripts import bench
+from tests.support.cli import environ_of, run_cli
+
+
+@pytest.fixture(scope="module")
+def report(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, Any]]:
+    out = tmp_path_factory.mktemp("bench")
+    environ = environ_of(LEDGER_TEST_DATABASE_URL=postgres_server)
+    result = run_cli("bench", "--quick", "--only", "appends", "--out", str(out), environ=environ)
+    assert result.returncode == 0, result.stderr
+    return out, json.loads((out / "results.json").read_text())
+
+
+@pytest.mark.postgres
+@pytest.mark.slow
+def test_each_store_was_measured_with_each_number_of_threads(report: tuple[Path, Mapping[str, Any]]) -> None:
+    cases = report[1]["parts"]["appends"]["cases"]
+
+    measured = {(case["database"], case["threads"], case["store"]) for case in cases}
+    for database in ("postgres", "sqlite"):
+        for store in ("ours", "ours, events only", "eventsourcing library", "raw SQL floor"):
+            assert {(database, 1, store), (database, 16, store)} <= measured
+    for case in cases:
+        assert 0 < case["per_second"]["min"] <= case["per_second"]["median"] <= case["per_second"]["max"]
+        assert 0 < case["p50_ms"]["median"] <= case["p99_ms"]["median"]
+
+
+@pytest.mark.postgres
+@pytest.mark.slow
+def test_the_report_says_what_was_run_on_what_and_how_it_stands(report: tuple[Path, Mapping[str, Any]]) -> None:
+    out, found = report
+
+    assert found["command"] == "order-ledger bench --quick --only appends"
+    assert {"cores", "memory_gib", "system", "python", "postgresql", "sqlite", "packages"} <= set(found["machine"])
+    text = (out / "results.md").read_text()
+    for target in found["targets"]:
+        assert target["name"] in text
+        assert target["met"] in {True, False, None}
+    assert str(out) not in text
+    assert (out / "results.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_floor_writes_the_rows_of_the_views() -> None:
+    appends.assert_same_rows()
+
+
+def test_a_target_is_met_by_the_median_of_the_ratios_within_rounds() -> None:
+    def case(store: str, *per_second: int) -> dict[str, Any]:
+        rounds = [{"per_second": each} for each in per_second]
+        return {"database": "postgres", "threads": 16, "store": store, "rounds": rounds}
+
+    found = targets.of_appends([case("ours", 500, 900, 100), case("eventsourcing library", 100, 100, 100)])
+
+    (target,) = [each for each in found if each.measured]
+    assert target.measured == (5.0, 1.0, 9.0)
+    assert target.met is True
+
+
+def test_an_error_of_one_thread_ends_the_round() -> None:
+    from contextlib import nullcontext
+
+    def operation(number: int) -> int:
+        raise LookupError(number)
+
+    with pytest.raises(LookupError):
+        run_threads(lambda: nullcontext(operation), threads=2, seconds=5, numbers=Numbers())
+
+
+def test_an_installation_without_the_benchmarks_says_so_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "_CHECKOUT", tmp_path)
+
+    result = CliRunner().invoke(importlib.import_module("scripts.cli").main, ["bench", "--quick"])
+
+    assert result.exit_code == 2
+    assert result.stderr == "order-ledger: bench runs from a checkout: this installation has no benchmarks folder\n"
