@@ -49,17 +49,6 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class HistoryEntry:
-    """One event of an order as an auditor reads it; ``body`` is the decoded stored body."""
-
-    position: int
-    version: int
-    type: str
-    timestamp: str
-    body: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class Ports:
     """What the ledger needs from outside: all of it is injected."""
 
@@ -126,11 +115,7 @@ class OrderLedger(Application[str]):
             order.check_visible(actor)
             if expected_version is not None and order.version != expected_version:
                 raise VersionMismatch(f"Order {order_id} is at version {order.version}, which is not the one expected.")
-            order.check_move(status, actor)
-            intent: Intent | None = None
-            if order.needs_intent(status, actor):
-                intent = self._ports.gateway.retrieve_intent(order.payment_intent_id)
-            order.move(status, intent, actor=actor, cause=cause, timestamp=self._now())
+            order.move(status, self._retrieve_intent, actor=actor, cause=cause, timestamp=self._now())
             return self._saved(order)
 
         return self._once(attempt, actor, cause)
@@ -149,7 +134,7 @@ class OrderLedger(Application[str]):
             if order.payment_intent_id != notice.intent_id:
                 raise UnknownOrder(f"Order {notice.order_id} has another payment intent than {notice.intent_id}.")
             if status in TRANSITIONS[order.status]:
-                order.move(status, None, actor=actor, cause=cause, timestamp=self._now())
+                order.move(status, self._retrieve_intent, actor=actor, cause=cause, timestamp=self._now())
             return self._saved(order)
 
         return self._once(attempt, actor, cause)
@@ -171,12 +156,12 @@ class OrderLedger(Application[str]):
 
         return _until_won(attempt)
 
-    def history(self, order_id: int) -> list[HistoryEntry]:
-        """Every event of an order, oldest first. Raises UnknownOrder."""
+    def history(self, order_id: int) -> list[RecordedEvent]:
+        """Every event of an order as it is stored, oldest first. Raises UnknownOrder."""
         events = self._ports.recorder.read_stream(order_stream(order_id))
         if not events:
             raise UnknownOrder(f"There is no order {order_id}.")
-        return [_entry(event) for event in events]
+        return events
 
     def construct_env(self, name: str, env: EnvType | None = None) -> Environment:
         """Nothing but the composition root reads the process's environment, so the library is given none of it."""
@@ -221,17 +206,15 @@ class OrderLedger(Application[str]):
         except AggregateNotFoundError:
             return None
 
+    def _retrieve_intent(self, intent_id: str) -> Intent:
+        return self._ports.gateway.retrieve_intent(intent_id)
+
     def _saved(self, order: Order) -> Outcome:
         self.save(order)
         return Outcome(order.order_id, order.version, order.status)
 
     def _now(self) -> str:
         return rfc3339(self._ports.clock())
-
-
-def _entry(event: RecordedEvent) -> HistoryEntry:
-    body = json.loads(event.body)
-    return HistoryEntry(event.position, event.version, event.type, body["timestamp"], body)
 
 
 def _intent_key(order_id: int, actor: Actor, cause: Cause) -> str:

@@ -14,7 +14,7 @@ class SettingsError(Exception):
 
 
 class LedgerError(Exception):
-    """Base of all refusals; nothing was recorded when one is raised."""
+    """Base of all refusals. Nothing was recorded when one is raised, but for one case: see StorageUnavailable."""
 
     code: ClassVar[str]
 
@@ -88,7 +88,11 @@ class Busy(LedgerError):
 
 
 class StorageUnavailable(LedgerError):
-    """The database can't be reached or is overloaded; the same request may be sent again."""
+    """The database can't be reached or is overloaded; the same request may be sent again.
+
+    When the connection breaks during a commit, and the database does not come back to say how it ended, the events may
+    have been recorded. A repeat with the same idempotency key finds out.
+    """
 
     code = "storage-unavailable"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ledger.actor import MOVERS, Actor, Cause
@@ -12,12 +12,17 @@ from ledger.events import Event, OrderCreated, StatusChanged
 from ledger.payments.gateway import Intent
 from ledger.statuses import TRANSITIONS, UNPAID, Status
 
-STREAM_PREFIX = "order-"
+_STREAM_PREFIX = "order-"
 
 
 def order_stream(order_id: int) -> str:
     """The name of an order's stream: order 17 lives in ``order-17``."""
-    return f"{STREAM_PREFIX}{order_id}"
+    return f"{_STREAM_PREFIX}{order_id}"
+
+
+def order_id_of(stream: str) -> int:
+    """The id of the order whose stream this is."""
+    return int(stream.removeprefix(_STREAM_PREFIX))
 
 
 def place_order(
@@ -65,10 +70,13 @@ class Order:
         if not actor.may_see(self.user_id):
             raise UnknownOrder(f"There is no order {self.order_id}.")
 
-    def check_move(self, status: Status, actor: Actor) -> None:
-        """Refuses a move that this actor can't make whatever the payment gateway says.
+    def move(
+        self, status: Status, retrieve_intent: Callable[[str], Intent], *, actor: Actor, cause: Cause, timestamp: str
+    ) -> None:
+        """Records the move; nothing when the order has that status already.
 
-        Raises UnknownOrder, MoveNotInTable or MoveNotAllowed.
+        The payment gateway is asked, by the intent's id, only when the move depends on it. Raises UnknownOrder,
+        MoveNotInTable, MoveNotAllowed, PaymentNotConfirmed or RefundRequired, and what ``retrieve_intent`` raises.
         """
         self.check_visible(actor)
         if status is self.status:
@@ -77,23 +85,7 @@ class Order:
             raise MoveNotInTable(f"An order that is {self.status} can't become {status}.")
         if actor.role not in MOVERS and not self._owner_may(status, actor):
             raise MoveNotAllowed(f"You may not move this order from {self.status} to {status}.")
-
-    def needs_intent(self, status: Status, actor: Actor) -> bool:
-        """Whether the move is decided by the state of the order's PaymentIntent."""
-        if status is self.status:
-            return False
-        return (actor.role not in MOVERS and status is not Status.CANCELLED) or self._cancels_paid(status)
-
-    def move(self, status: Status, intent: Intent | None, *, actor: Actor, cause: Cause, timestamp: str) -> None:
-        """Records the move; nothing when the order has that status already.
-
-        Raises what ``check_move`` raises, and PaymentNotConfirmed or RefundRequired when the intent forbids the move.
-        """
-        self.check_move(status, actor)
-        if status is self.status:
-            return
-        if self.needs_intent(status, actor):
-            self._check_intent(status, intent)
+        self._check_payment(status, retrieve_intent, actor)
         self._record(
             StatusChanged(
                 originator_id=self.id,
@@ -145,12 +137,10 @@ class Order:
             return self.status in UNPAID
         return status in {Status.ORDER_PAID, Status.COMPLETED}
 
-    def _cancels_paid(self, status: Status) -> bool:
-        return status is Status.CANCELLED and self.status not in UNPAID
-
-    def _check_intent(self, status: Status, intent: Intent | None) -> None:
-        if self._cancels_paid(status):
-            if intent is None or intent.amount_refunded < intent.amount_received:
-                raise RefundRequired("A paid order can be cancelled only after a full refund.")
-        elif intent is None or not intent.succeeded:
+    def _check_payment(self, status: Status, retrieve_intent: Callable[[str], Intent], actor: Actor) -> None:
+        # The gateway may know of a payment whose notice has not come yet: no status can stand for asking it.
+        if status is Status.CANCELLED:
+            if not retrieve_intent(self.payment_intent_id).refunded:
+                raise RefundRequired("An order that was paid can be cancelled only after a full refund.")
+        elif actor.role not in MOVERS and not retrieve_intent(self.payment_intent_id).succeeded:
             raise PaymentNotConfirmed(f"The payment of order {self.order_id} has not succeeded.")

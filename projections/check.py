@@ -19,6 +19,7 @@ def differences(database: Database) -> list[str]:
         found = list(_log_faults(read_log(cursor)))
         for view in VIEWS:
             found.extend(_view_differences(cursor, view))
+        found.extend(_orders_without_intent(cursor))
     return found
 
 
@@ -32,6 +33,16 @@ def _log_faults(events: Iterable[RecordedEvent]) -> Iterator[str]:
         if event.version != versions.get(event.stream, 0) + 1:
             yield f"log: {event.stream} jumps to version {event.version} at position {event.position}"
         versions[event.stream] = event.version
+
+
+def _orders_without_intent(cursor: Cursor) -> Iterator[str]:
+    """Orders that can't be served, as what is kept beside the log is lost: it is in no replay."""
+    query = (
+        "SELECT orders.order_id FROM orders LEFT JOIN payment_intents USING (order_id) WHERE intent_id IS NULL"
+        " ORDER BY orders.order_id"
+    )
+    for (order_id,) in cursor.stream(query):
+        yield f"payment_intents: order {order_id} has none"
 
 
 def _view_differences(cursor: Cursor, view: View) -> Iterator[str]:

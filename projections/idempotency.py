@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ledger.order import order_id_of
 from ledger.receipts import STRIPE, Receipt, user_source
 from ledger.statuses import Status
 from ledger.storage import Database
 from ledger.storage.tables import Table
-from projections.orders import order_id_of
 from projections.view import Change, EventFacts, Insert, View
 
 IDEMPOTENCY = Table(

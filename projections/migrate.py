@@ -5,39 +5,41 @@ from __future__ import annotations
 from ledger.errors import SettingsError
 from ledger.storage import Cursor, Database
 from ledger.storage.recorder import read_log
-from ledger.storage.schema import SCHEMA_VERSION, create_schema, for_dialect, schema_version
+from ledger.storage.schema import SCHEMA_VERSION, create_schema, exists, for_dialect, schema_version
 from projections.store import VIEWS, fold
 from projections.view import View
+
+_VERSIONS = "CREATE TABLE IF NOT EXISTS views (name text PRIMARY KEY, version bigint NOT NULL)"
 
 
 def migrate(database: Database) -> None:
     """Creates what is missing; a view that is new to a ledger with history is filled from the log.
 
-    Safe to run at any time and by several processes at once. Raises SettingsError when the database belongs to a
-    newer release.
+    Safe to run at any time and by several processes at once. Raises SettingsError, and changes nothing, when schema or
+    views are another release's.
     """
-    if is_current(database):
-        return
     with database.write() as cursor:
+        if exists(cursor, database.dialect, "ledger_schema"):
+            _refuse_another_releases(cursor)
         create_schema(cursor, database.dialect)
-        cursor.execute(
-            for_dialect(
-                "CREATE TABLE IF NOT EXISTS views (name text PRIMARY KEY, version bigint NOT NULL)", database.dialect
-            )
-        )
-        versions = view_versions(cursor)
-        for view in VIEWS:
-            if view.name not in versions:
-                _add_view(cursor, database, view)
-    if not is_current(database):
+        cursor.execute(for_dialect(_VERSIONS, database.dialect))
+        missing = [view for view in VIEWS if view.name not in view_versions(cursor)]
+        for view in missing:
+            _add_view(cursor, database, view)
+
+
+def _refuse_another_releases(cursor: Cursor) -> None:
+    known = {view.name: view.version for view in VIEWS}
+    found = view_versions(cursor)
+    if schema_version(cursor) != SCHEMA_VERSION or any(known.get(name) != found[name] for name in found):
         raise SettingsError("the database was made by another release of the ledger; this one does not understand it")
 
 
 def is_current(database: Database) -> bool:
     """Whether the schema and all views are those of this release."""
-    if schema_version(database) != SCHEMA_VERSION:
-        return False
     with database.read() as cursor:
+        if not exists(cursor, database.dialect, "ledger_schema") or schema_version(cursor) != SCHEMA_VERSION:
+            return False
         return view_versions(cursor) == {view.name: view.version for view in VIEWS}
 
 

@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ledger.actor import Actor
 from ledger.events import OrderCreated
+from ledger.order import order_id_of
 from ledger.payments.gateway import Intent
 from ledger.statuses import Status
 from ledger.storage import Database
-from ledger.storage.tables import Table
+from ledger.storage.tables import Row, Table
 from projections.view import Change, EventFacts, Insert, Update, View
 
 ORDERS = Table(
@@ -37,11 +39,6 @@ def _moved(event: EventFacts) -> Iterator[Change]:
 VIEW = View("orders", 1, ORDERS, {"OrderCreated": _created, "StatusChanged": _moved})
 
 
-def order_id_of(stream: str) -> int:
-    """The id of the order whose stream this is: ``order-17`` is 17."""
-    return int(stream.removeprefix("order-"))
-
-
 def _document(body: Mapping[str, Any]) -> str:
     products = [
         {
@@ -60,6 +57,13 @@ def _document(body: Mapping[str, Any]) -> str:
         "amountInCents": body["amount_in_cents"],
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).removesuffix("}")
+
+
+def as_object(row: Row) -> dict[str, Any]:
+    """A row of the view as the order object without the client secret, and with its version."""
+    columns = dict(zip(ORDERS.columns, row, strict=True))
+    document: dict[str, Any] = json.loads(columns["document"] + "}")
+    return document | {"status": columns["status"], "version": columns["version"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +92,19 @@ class OrderReads:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def detail(self, order_id: int) -> OrderDocument | None:
-        """The order as it is now, or ``None``."""
+    def detail(self, order_id: int, reader: Actor) -> OrderDocument | None:
+        """The order as it is now; ``None`` when there is none that this reader may see.
+
+        Only its owner is shown the client secret, which is good for paying: to others it is an empty string.
+        """
         query = f"SELECT user_id, version, document, client_secret, status {_JOIN} WHERE order_id = ?"
         with self._database.read() as cursor:
             rows = cursor.execute(query, (order_id,))
-        if not rows:
+        if not rows or not reader.may_see(rows[0][0]):
             return None
         user_id, version, document, client_secret, status = rows[0]
-        return OrderDocument(user_id, version, _rendered(document, client_secret, status))
+        shown = client_secret if user_id == reader.user else ""
+        return OrderDocument(user_id, version, _rendered(document, shown, status))
 
     @staticmethod
     def placed(event: OrderCreated, intent: Intent) -> OrderDocument:

@@ -18,14 +18,14 @@ _EVENT_TYPES = {type.TOPIC: type for type in EVENT_TYPES}
 _HANDLED = frozenset(type for view in VIEWS for type in view.handlers)
 
 
-class InlineViews:
-    """What is written in the transaction of the events."""
+def inline_writes(events: Sequence[Event]) -> list[TableWrites]:
+    """The rows of all views that the events change, by table, to be written in the transaction of the events.
 
-    def writes(self, events: Sequence[Event]) -> list[TableWrites]:
-        """The rows that the events change, by table. Raises IntegrityError when two of them make one row."""
-        facts = [facts_of(event) for event in events if event.type in _HANDLED]
-        changed = ((view, _Rows(view, facts)) for view in VIEWS)
-        return [rows.writes(view) for view, rows in changed if rows.inserted or rows.updated]
+    Raises IntegrityError when two of them make one row.
+    """
+    facts = [facts_of(event) for event in events if event.type in _HANDLED]
+    changed = ((view, _Rows(view, facts)) for view in VIEWS)
+    return [rows.writes(view) for view, rows in changed if rows.inserted or rows.updated]
 
 
 def fold(view: View, events: Iterable[Event]) -> dict[Key, Row]:

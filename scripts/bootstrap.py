@@ -24,7 +24,7 @@ from projections.idempotency import ReceiptReads
 from projections.leads import LeadReads
 from projections.migrate import migrate
 from projections.orders import OrderReads
-from projections.store import InlineViews
+from projections.store import inline_writes
 from scripts.secret import with_secret
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def build(settings: Settings) -> Runtime:
     database = open_database(settings.database_url, pool_size=settings.db_pool_size, timeout=settings.db_timeout)
     sandbox = SandboxGateway(database)
     ports = Ports(
-        recorder=LogRecorder(database, InlineViews()),
+        recorder=LogRecorder(database, inline_writes),
         receipts=ReceiptReads(database),
         gateway=sandbox,
         catalogue=catalogue,

@@ -10,11 +10,9 @@ from typing import Any
 import click
 from rich.table import Table
 
-from ledger.application import HistoryEntry
 from ledger.clock import rfc3339
-from ledger.order import order_stream
 from ledger.storage.log import RecordedEvent
-from projections.orders import VIEW
+from projections.orders import VIEW, as_object
 from projections.store import fold
 from scripts.bootstrap import build
 from scripts.context import Session, pass_session
@@ -40,38 +38,31 @@ def replay(session: Session, order: int, version: int | None, as_of: datetime | 
     """Show the history of ORDER, and its state then."""
     with build(session.settings) as runtime:
         runtime.require_ready()
-        entries = runtime.services.ledger.history(order)
+        events = runtime.services.ledger.history(order)
     if version is not None:
-        if version > len(entries):
-            raise click.UsageError(f"Order {order} has {len(entries)} versions.")
-        entries = entries[:version]
+        if version > len(events):
+            raise click.UsageError(f"Order {order} has {len(events)} versions.")
+        events = events[:version]
     if as_of is not None:
-        entries = [entry for entry in entries if entry.timestamp <= rfc3339(as_of)]
-    state = _state(order, entries)
+        events = [event for event in events if json.loads(event.body)["timestamp"] <= rfc3339(as_of)]
+    state = _state(events)
     if as_json:
-        click.echo(json.dumps({"events": [_event(entry) for entry in entries], "state": state}, indent=2))
+        click.echo(json.dumps({"events": [_event(event) for event in events], "state": state}, indent=2))
         return
-    _print(session, order, entries, state)
+    _print(session, order, events, state)
 
 
-def _state(order: int, entries: Sequence[HistoryEntry]) -> dict[str, Any] | None:
+def _state(events: Sequence[RecordedEvent]) -> dict[str, Any] | None:
     """What the order view makes of these events, which is what the API answered then (but for the client secret)."""
-    stream = order_stream(order)
-    events = [
-        RecordedEvent(entry.position, stream, entry.version, entry.type, json.dumps(entry.body)) for entry in entries
-    ]
-    for row in fold(VIEW, events).values():
-        columns = dict(zip(VIEW.table.columns, row, strict=True))
-        document: dict[str, Any] = json.loads(columns["document"] + "}")
-        return document | {"status": columns["status"], "version": columns["version"]}
-    return None
+    return next((as_object(row) for row in fold(VIEW, events).values()), None)
 
 
-def _event(entry: HistoryEntry) -> dict[str, Any]:
-    return {"position": entry.position, "version": entry.version, "type": entry.type, "body": entry.body}
+def _event(event: RecordedEvent) -> dict[str, Any]:
+    body = json.loads(event.body)
+    return {"position": event.position, "version": event.version, "type": event.type, "body": body}
 
 
-def _print(session: Session, order: int, entries: Sequence[HistoryEntry], state: dict[str, Any] | None) -> None:
+def _print(session: Session, order: int, events: Sequence[RecordedEvent], state: dict[str, Any] | None) -> None:
     if state is None:
         click.echo(f"Order {order} did not exist then.")
         return
@@ -80,9 +71,10 @@ def _print(session: Session, order: int, entries: Sequence[HistoryEntry], state:
         table.add_column(column, justify="right", no_wrap=True)
     for column in ("Time", "Event", "What", "Who", "Why"):
         table.add_column(column, no_wrap=column == "Time")
-    for entry in entries:
-        what, who, why = _what(entry.body), _who(entry.body["actor"]), _why(entry.body["cause"])
-        table.add_row(str(entry.position), str(entry.version), entry.timestamp, entry.type, what, who, why)
+    for event in events:
+        body = json.loads(event.body)
+        what, who, why = _what(body), _who(body["actor"]), _why(body["cause"])
+        table.add_row(str(event.position), str(event.version), body["timestamp"], event.type, what, who, why)
     session.show(table)
     click.echo("\nState then:")
     for name, value in state.items():

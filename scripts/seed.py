@@ -84,7 +84,7 @@ class Sower:
             if step.endswith("!"):
                 notice = self._sandbox.settle(order.order_id, fail=status is Status.PAYMENT_FAILED)
                 actor, cause = Actor(None, Role.PAYMENTS), Cause(stripe_event_id=notice.stripe_event_id)
-            order.move(status, None, actor=actor, cause=cause, timestamp=rfc3339(moment))
+            order.move(status, self._sandbox.retrieve_intent, actor=actor, cause=cause, timestamp=rfc3339(moment))
         self._ledger.save(order)
 
     def _cart(self) -> list[CartItem]:

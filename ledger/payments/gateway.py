@@ -26,6 +26,11 @@ class Intent:
         """Whether the whole amount was received and is still there."""
         return self.status == "succeeded" and self.amount_received >= self.amount and not self.amount_refunded
 
+    @property
+    def refunded(self) -> bool:
+        """Whether nothing of what was received is left, as when nothing was."""
+        return self.amount_refunded >= self.amount_received
+
     def __repr__(self) -> str:
         return f"Intent({self.id}, {self.status}, {self.amount} {self.currency})"  # never the client secret
 
@@ -41,7 +46,7 @@ class PaymentNotice:
 
 
 class PaymentGateway(Protocol):
-    """Every method may raise PaymentsUnavailable."""
+    """Every method may raise PaymentsUnavailable; LookupError means that the gateway never had such an intent."""
 
     def create_intent(self, order_id: int, amount_in_cents: int, currency: str, idempotency_key: str) -> Intent:
         """A new intent for an order, or the one made before with the same idempotency key."""

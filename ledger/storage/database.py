@@ -30,7 +30,7 @@ class Cursor(Protocol):
         """Runs one statement for each row of parameters, in order."""
 
     def stream(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[Row]:
-        """Runs one query and yields its rows without ever holding all of them; only inside ``snapshot``."""
+        """Runs one query and yields its rows without ever holding all of them; inside ``snapshot`` or ``write``."""
 
 
 class Database(Protocol):

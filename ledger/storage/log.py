@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -63,8 +63,5 @@ class Append:
     payment_intents: Sequence[Row] = ()
 
 
-class InlineViews(Protocol):
-    """Views that are kept in the transaction of the events (the projections package implements this)."""
-
-    def writes(self, events: Sequence[NewEvent]) -> list[TableWrites]:
-        """The rows that the events change, by table. Raises IntegrityError when two of them make one row."""
+InlineWrites = Callable[[Sequence[NewEvent]], list[TableWrites]]
+"""What is to be written in the transaction of these events, by table: the views (the projections package has them)."""

@@ -17,6 +17,7 @@ from ledger.errors import SettingsError, StorageUnavailable
 from ledger.storage.database import CommitUnknown, Dialect
 from ledger.storage.log import NewEvent
 from ledger.storage.postgres_append import append_statement
+from ledger.storage.postgres_arrays import register_arrays
 from ledger.storage.schema import WRITERS_LOCK
 from ledger.storage.tables import Row, TableWrites
 
@@ -111,6 +112,7 @@ class PostgresDatabase:
     def _connection(self) -> Iterator[Connection]:
         # Opened on first use and not on construction: a pool must not cross a fork.
         self._pool.open(wait=False)
+        connection: Connection | None = None
         try:
             with self._pool.connection() as connection:
                 yield connection
@@ -121,6 +123,8 @@ class PostgresDatabase:
         except PoolTimeout as error:
             raise StorageUnavailable(f"The database can't be reached: {self._refusal or error}") from error
         except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction) as error:
+            if connection is not None and connection.broken:
+                self._pool.check()  # what broke this one broke the idle ones too; no other caller need find out
             raise StorageUnavailable(f"The database can't be used now: {_first_line(error)}") from error
         except psycopg.Error as error:
             raise ProgrammingError(str(error)) from error
@@ -143,6 +147,7 @@ class PostgresDatabase:
         return Remembering
 
     def _configure(self, connection: Connection) -> None:
+        register_arrays(connection)
         connection.execute(
             "SELECT set_config('statement_timeout', %(ms)s, false), set_config('lock_timeout', %(ms)s, false),"
             " set_config('idle_in_transaction_session_timeout', %(idle)s, false)",

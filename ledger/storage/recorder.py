@@ -12,7 +12,7 @@ from eventsourcing.persistence import ApplicationRecorder, Notification, StoredE
 from ledger.payments.gateway import Intent
 from ledger.storage.database import CommitUnknown, Cursor, Database
 from ledger.storage.group_commit import GroupCommit
-from ledger.storage.log import COLUMNS, PAYMENT_INTENTS, Append, InlineViews, NewEvent, RecordedEvent
+from ledger.storage.log import COLUMNS, PAYMENT_INTENTS, Append, InlineWrites, NewEvent, RecordedEvent
 from ledger.storage.tables import TableWrites
 
 
@@ -24,9 +24,9 @@ class LogRecorder(ApplicationRecorder):
     time share a transaction.
     """
 
-    def __init__(self, database: Database, inline: InlineViews) -> None:
+    def __init__(self, database: Database, inline_writes: InlineWrites) -> None:
         self._database = database
-        self._inline = inline
+        self._inline_writes = inline_writes
         self._commits: GroupCommit[Append, int] = GroupCommit(self._write)
 
     def insert_events(
@@ -49,7 +49,7 @@ class LogRecorder(ApplicationRecorder):
         """Commits all the appends as one; returns the position of each one's first event."""
         events = [event for append in appends for event in append.events]
         intents = [row for append in appends for row in append.payment_intents]
-        writes = self._inline.writes(events)
+        writes = self._inline_writes(events)
         if intents:
             writes.append(TableWrites(PAYMENT_INTENTS, intents))
         try:

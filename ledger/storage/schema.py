@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ledger.errors import SettingsError
-from ledger.storage.database import Cursor, Database, Dialect
+from ledger.storage.database import Cursor, Dialect
 from ledger.storage.log import PAYMENT_INTENTS
 
 SCHEMA_VERSION = 1
@@ -63,16 +63,18 @@ def create_schema(cursor: Cursor, dialect: Dialect) -> None:
     )
 
 
-def schema_version(database: Database) -> int | None:
-    """The version of the schema in the database, ``None`` when there is none yet."""
-    exists = {
-        "sqlite": "SELECT 1 FROM sqlite_master WHERE name = 'ledger_schema'",
-        "postgres": "SELECT 1 FROM pg_class WHERE oid = to_regclass('ledger_schema')",
+def exists(cursor: Cursor, dialect: Dialect, table: str) -> bool:
+    """Whether the database has this table."""
+    queries = {
+        "sqlite": "SELECT 1 FROM sqlite_master WHERE name = ?",
+        "postgres": "SELECT 1 FROM pg_class WHERE oid = to_regclass(?)",
     }
-    with database.read() as cursor:
-        if not cursor.execute(exists[database.dialect]):
-            return None
-        return int(cursor.execute("SELECT version FROM ledger_schema")[0][0])
+    return bool(cursor.execute(queries[dialect], (table,)))
+
+
+def schema_version(cursor: Cursor) -> int:
+    """The version of the schema in the database."""
+    return int(cursor.execute("SELECT version FROM ledger_schema")[0][0])
 
 
 def for_dialect(ddl: str, dialect: Dialect) -> str:

@@ -71,7 +71,7 @@ class SqliteDatabase:
 
     @contextmanager
     def write(self) -> Iterator[SqliteCursor]:
-        with _errors_translated(), self._writers:
+        with _errors_translated(), self._turn():
             connection = self._shared()
             with _transaction(connection, "BEGIN IMMEDIATE"):
                 yield SqliteCursor(connection)
@@ -90,7 +90,7 @@ class SqliteDatabase:
         return first
 
     def next_order_ids(self, count: int = 1) -> Sequence[int]:
-        with _errors_translated(), self._writers:
+        with _errors_translated(), self._turn():
             if self._counter is None:
                 self._counter = self._shared() if self._in_memory else self._connect("NORMAL")
             row = self._counter.execute("UPDATE order_ids SET last = last + ? RETURNING last", (count,)).fetchall()[0]
@@ -112,7 +112,7 @@ class SqliteDatabase:
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
         if self._in_memory:
-            with self._writers:
+            with self._turn():
                 yield self._shared()
             return
         with self._pool_lock:
@@ -122,6 +122,16 @@ class SqliteDatabase:
             yield connection
         finally:
             self._take_back(connection)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The turn to write, waited for no longer than SQLite's own lock would be."""
+        if not self._writers.acquire(timeout=self._timeout):
+            raise StorageUnavailable("The database is busy with other writes.")
+        try:
+            yield
+        finally:
+            self._writers.release()
 
     def _take_back(self, connection: sqlite3.Connection) -> None:
         with self._pool_lock:

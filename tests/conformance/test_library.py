@@ -12,7 +12,7 @@ from eventsourcing.tests.persistence import ApplicationRecorderTestCase, NonInte
 from ledger.storage import open_database
 from ledger.storage.recorder import LogRecorder
 from projections.migrate import migrate
-from projections.store import InlineViews
+from projections.store import inline_writes
 
 
 class OnMemory:
@@ -27,7 +27,7 @@ class OnMemory:
     def _with_recorder(self, request: pytest.FixtureRequest) -> Iterator[None]:
         database = open_database(self.storage_url(request))
         migrate(database)
-        self.recorder = LogRecorder(database, InlineViews())
+        self.recorder = LogRecorder(database, inline_writes)
         yield
         database.close()
 

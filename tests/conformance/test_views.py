@@ -11,7 +11,7 @@ from ledger.leads import LeadMove
 from ledger.statuses import Status
 from projections.check import differences
 from projections.health import Health
-from projections.migrate import is_current, migrate
+from projections.migrate import is_current, migrate, view_versions
 from tests.support.storages import CUSTOMER, STAFF, Store
 
 
@@ -47,6 +47,7 @@ def test_a_sound_ledger_has_no_differences(busy: Store) -> None:
         ("DELETE FROM events WHERE position = 2", "log: position 2 is missing"),
         ("DELETE FROM events WHERE stream = 'order-2' AND version = 1", "log: order-2 jumps to version 2"),
         ("UPDATE events SET stream = 'order-9' WHERE position = 4", "orders: the log can't be replayed"),
+        ("DELETE FROM payment_intents WHERE order_id = 1", "payment_intents: order 1 has none"),
         ("UPDATE events SET body = 'x' WHERE position = 1", "orders: the log can't be replayed"),
     ],
 )
@@ -70,9 +71,13 @@ def test_a_view_that_is_new_to_a_ledger_is_filled_from_its_history(busy: Store) 
     "statement", ["UPDATE views SET version = 99 WHERE name = 'orders'", "UPDATE ledger_schema SET version = 99"]
 )
 def test_what_another_release_made_is_refused(busy: Store, statement: str) -> None:
+    plant(busy, "DROP TABLE lead_boards")
+    plant(busy, "DELETE FROM views WHERE name = 'lead_boards'")
     plant(busy, statement)
     with pytest.raises(SettingsError, match="another release"):
         migrate(busy.database)
+    with busy.database.read() as cursor:
+        assert "lead_boards" not in view_versions(cursor)
 
 
 def test_health_knows_the_head(busy: Store) -> None:

@@ -25,7 +25,7 @@ from ledger.storage.recorder import LogRecorder
 from projections.check import differences
 from projections.idempotency import ReceiptReads
 from projections.migrate import migrate
-from projections.store import InlineViews
+from projections.store import inline_writes
 from tests.support.proxy import Cut, Proxy
 from tests.support.storages import CUSTOMER, Store, opened_store
 
@@ -155,7 +155,7 @@ def test_a_full_disk_on_sqlite_loses_nothing_acknowledged(tmp_path: Path) -> Non
     assert len(acknowledged) > 10
     with opened_store(url) as store:
         store.assert_sound()
-        assert all(store.orders.detail(order_id) is not None for order_id in acknowledged)
+        assert all(store.orders.detail(order_id, CUSTOMER) is not None for order_id in acknowledged)
         assert head(store) == len(acknowledged)
         store.ledger.create_order(CART, actor=CUSTOMER, cause=Cause())
 
@@ -189,7 +189,7 @@ def test_no_connection_is_held_while_the_gateway_thinks(postgres_url: str) -> No
     database = open_database(postgres_url, pool_size=1, timeout=1)
     migrate(database)
     ports = Ports(
-        recorder=LogRecorder(database, InlineViews()),
+        recorder=LogRecorder(database, inline_writes),
         receipts=ReceiptReads(database),
         gateway=GatewayThatNeedsTheDatabase(database),
         catalogue=Catalogue.load(None),

@@ -71,8 +71,8 @@ class Order:
         """The entity tag: the number of events."""
         return f'"{len(self.history)}"'
 
-    def shown(self, status: str | None = None) -> dict[str, Any]:
-        """The order object."""
+    def shown(self, status: str | None = None, *, to_its_owner: bool = True) -> dict[str, Any]:
+        """The order object; the client secret is for its owner alone."""
         lines: list[dict[str, Any]] = [
             {"id": id, "name": PRODUCTS[id][1], "quantity": quantity, "priceInCents": PRODUCTS[id][2]}
             for id, quantity in self.lines.items()
@@ -83,7 +83,7 @@ class Order:
             "date": self.date,
             "products": lines,
             "amountInCents": sum(line["quantity"] * line["priceInCents"] for line in lines),
-            "clientSecret": self.secret,
+            "clientSecret": self.secret if to_its_owner else "",
             "status": status or self.status,
         }
 
@@ -227,7 +227,7 @@ class Model:
         if status not in MOVES[order.status]:
             return refused("illegal-move")
         return (
-            _staff_may_not(order, status)
+            _payment_forbids(order, status)
             if caller.role in {"staff", "admin"}
             else _owner_may_not(order, status, caller)
         )
@@ -272,18 +272,19 @@ class Model:
         self.events += 1
 
 
-def _staff_may_not(order: Order, status: str) -> Expected | None:
+def _payment_forbids(order: Order, status: str) -> Expected | None:
     keeps_the_money = order.received and not order.refunded
-    cancels_a_paid_one = status == "cancelled" and order.status not in UNPAID
-    return refused("refund-required") if cancels_a_paid_one and keeps_the_money else None
+    return refused("refund-required") if status == "cancelled" and keeps_the_money else None
 
 
 def _owner_may_not(order: Order, status: str, caller: Caller) -> Expected | None:
     may_ask = status in {"order_paid", "completed"} or (status == "cancelled" and order.status in UNPAID)
     if order.owner != caller.user or not may_ask:
         return refused("move-not-allowed")
+    if status == "cancelled":
+        return _payment_forbids(order, status)
     paid = order.received and not order.refunded
-    return None if paid or status == "cancelled" else refused("payment-not-confirmed")
+    return None if paid else refused("payment-not-confirmed")
 
 
 def _tags(if_match: str) -> list[str]:

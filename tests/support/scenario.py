@@ -61,5 +61,11 @@ def when(given: Sequence[Event], command: Callable[[Order], None]) -> list[Event
 
 
 def move(status: Status, actor: Actor, intent: Intent | None = None) -> Callable[[Order], None]:
-    """The command that moves an order."""
-    return lambda order: order.move(status, intent, actor=actor, cause=Cause(request_id="r"), timestamp=NOW)
+    """The command that moves an order, with the gateway knowing this intent; without one it must not be asked."""
+
+    def retrieve(intent_id: str) -> Intent:
+        assert intent is not None, "the gateway was asked"
+        assert intent.id == intent_id
+        return intent
+
+    return lambda order: order.move(status, retrieve, actor=actor, cause=Cause(request_id="r"), timestamp=NOW)

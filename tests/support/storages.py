@@ -18,7 +18,7 @@ from projections.idempotency import ReceiptReads
 from projections.leads import LeadReads
 from projections.migrate import migrate
 from projections.orders import OrderReads
-from projections.store import InlineViews
+from projections.store import inline_writes
 
 CUSTOMER, OTHER = Actor(1, Role.CUSTOMER), Actor(2, Role.CUSTOMER)
 STAFF, ADMIN, AUDITOR = Actor(90, Role.STAFF), Actor(91, Role.ADMIN), Actor(92, Role.AUDITOR)
@@ -57,7 +57,7 @@ def opened_store(url: str) -> Iterator[Store]:
     """A migrated ledger at this URL, closed at the end."""
     database = open_database(url)
     migrate(database)
-    recorder, receipts, gateway = LogRecorder(database, InlineViews()), ReceiptReads(database), SandboxGateway(database)
+    recorder, receipts, gateway = LogRecorder(database, inline_writes), ReceiptReads(database), SandboxGateway(database)
     ledger = OrderLedger(
         Ports(
             recorder=recorder,

@@ -13,7 +13,7 @@ from ledger.storage import open_database
 from ledger.storage.recorder import LogRecorder
 from projections.health import Health
 from projections.migrate import migrate
-from projections.store import InlineViews
+from projections.store import inline_writes
 
 
 def test_a_directory_that_can_not_be_made(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_sql_mistakes_and_statement_timeouts_on_postgres(postgres_url: str) -> N
 
 
 def test_subscriptions_are_not_offered() -> None:
-    recorder = LogRecorder(open_database("sqlite:///:memory:"), InlineViews())
+    recorder = LogRecorder(open_database("sqlite:///:memory:"), inline_writes)
     with pytest.raises(NotImplementedError):
         recorder.subscribe()
 
