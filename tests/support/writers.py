@@ -12,7 +12,7 @@ from eventsourcing.persistence import PersistenceError, StoredEvent
 
 from ledger.storage import open_database
 from ledger.storage.recorder import LogRecorder
-from projections.store import InlineViews
+from projections.store import inline_writes
 
 BODY = b'{"padding":"' + b"x" * 250 + b'"}'
 
@@ -20,7 +20,7 @@ BODY = b'{"padding":"' + b"x" * 250 + b'"}'
 def append_many(url: str, threads: int, events: int, failures: multiprocessing.Queue[str]) -> None:
     """Appends at least ``events`` events in runs of 1 to 10, by ``threads`` threads; reports what failed."""
     database = open_database(url, pool_size=threads, timeout=30)
-    recorder = LogRecorder(database, InlineViews())
+    recorder = LogRecorder(database, inline_writes)
 
     def append(thread: int) -> None:
         stream, version = f"w{os.getpid()}-{thread}", 0
