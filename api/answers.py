@@ -1,7 +1,10 @@
-"""The shapes of what the API answers. They document; bodies are rendered elsewhere and not run through these."""
+"""What the API answers: shapes, which document and through which no body is run, and how small ones are rendered."""
 
 from __future__ import annotations
 
+import json
+
+from flask import Response
 from marshmallow import INCLUDE, fields, validate
 
 from api.schemas import IDS, Strict
@@ -87,3 +90,9 @@ class IndexSchema(Strict):
     name = _required_text()
     documentation = _required_text(format="uri-reference")
     openapi = _required_text(format="uri-reference")
+
+
+def json_answer(document: object) -> Response:
+    """A success that nobody may keep."""
+    body = json.dumps(document, separators=(",", ":"))
+    return Response(body, 200, {"Cache-Control": "no-store"}, content_type="application/json")

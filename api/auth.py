@@ -14,13 +14,13 @@ from jwt.exceptions import InvalidSubjectError
 from jwt.types import Options
 
 from api.problems import Refusal
+from api.strict_json import MAX_INTEGER
 from api.token_keys import KeySet, KeySource, OneKey, UnknownKey
 from ledger.actor import Actor, Role
 from ledger.errors import SettingsError
 
 MAX_TOKEN_LENGTH = 8192
-MAX_USER = 2**53 - 1
-MAX_TIME = 2**53 - 1
+MAX_USER = MAX_TIME = MAX_INTEGER
 CACHE_SIZE = 4096
 CACHE_SECONDS = 60.0
 """A verified token is trusted for this long at most, so that a withdrawn key stops counting soon."""

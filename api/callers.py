@@ -18,9 +18,9 @@ class Callers:
         """The authenticated actor of this request; raises Unauthenticated."""
         return self._tokens.verify(bearer_token(request.environ.get("HTTP_AUTHORIZATION")))
 
-    def user(self) -> tuple[int, Actor]:
-        """The authenticated actor with its user id, which bearer tokens always name."""
-        actor = self.actor()
-        if actor.user is None:
+    def user(self) -> int:
+        """The user for whom the authenticated actor asks; raises Unauthenticated."""
+        user = self.actor().user
+        if user is None:  # the ledger's own actors have none, and no token stands for one of those
             raise Unauthenticated("it names no user")
-        return actor.user, actor
+        return user

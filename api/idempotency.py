@@ -12,6 +12,8 @@ from api.problems import Refusal
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 
+# A bare key has no comma, semicolon or backslash. Servers join repeated headers with commas, so that two keys would
+# pass for one; a semicolon starts the parameters of an RFC 8941 item; a backslash could pass for an escape.
 _BARE = r"[!#-+\-.\/0-:<-\[\]-~]{1,255}"
 _QUOTED = r'"([ !#-\[\]-~]|\\["\\]){1,255}"'
 KEY_PATTERN = f"^({_BARE}|{_QUOTED})$"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from flask import Response, request
 
 from api import openapi
-from api.answers import LeadPlaceSchema, LeadStatusSchema
+from api.answers import LeadPlaceSchema, LeadStatusSchema, json_answer
 from api.callers import Callers
 from api.openapi import BEARER, answer, body, problems
 from api.problems import Refusal
@@ -48,9 +47,8 @@ class LeadRoutes:
 
     def list_lead_statuses(self) -> Response:
         """Your board of lead statuses, in order"""
-        user, _ = self._callers.user()
-        board = self._leads.board(user)
-        return _json([{"id": status.id, "name": status.name, "statusOrder": status.place} for status in board])
+        board = self._leads.board(self._callers.user())
+        return json_answer([{"id": status.id, "name": status.name, "statusOrder": status.place} for status in board])
 
     def arrange_lead_statuses(self) -> Response:
         """Move lead statuses to places on your board
@@ -67,9 +65,4 @@ class LeadRoutes:
             if isinstance(parsed, list):
                 raise
             raise Refusal(error.code, str(error), errors=without_index(error.errors)) from error
-        return _json([{"id": move.id, "statusOrder": move.place} for move in placed])
-
-
-def _json(document: object) -> Response:
-    body = json.dumps(document, separators=(",", ":"))
-    return Response(body, 200, {"Cache-Control": "no-store"}, content_type="application/json")
+        return json_answer([{"id": move.id, "statusOrder": move.place} for move in placed])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -15,9 +14,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.values import MutexValue, ValueClass
 
 from ledger.errors import StorageUnavailable
-
-if TYPE_CHECKING:
-    from projections.health import Health
+from projections.health import Health
 
 __all__ = ["MEDIA_TYPE", "Metrics"]
 

@@ -13,7 +13,7 @@ from api import preconditions
 from api.answers import ProblemSchema
 from api.problems import MEDIA_TYPE
 from api.request_ids import HEADER as REQUEST_ID
-from api.schemas import CartItemSchema, LeadMoveSchema
+from api.schemas import NO_NUL, CartItemSchema, LeadMoveSchema
 from ledger.cart import MAX_ITEMS
 from ledger.leads import LEAD_STATUSES
 
@@ -40,7 +40,7 @@ _PROBLEM_RESPONSES: Mapping[int, tuple[str, str]] = {
     415: ("UnsupportedMediaType", "The body is not `application/json` in UTF-8."),
     422: ("IdempotencyKeyReused", "The Idempotency-Key belongs to another request."),
     500: ("InternalError", "Something went wrong on our side."),
-    503: ("Unavailable", "Something that the service needs is unavailable; try again later."),
+    503: ("Unavailable", "Something needed is unavailable: send the request again, with the same Idempotency-Key."),
 }
 _PROBLEM_HEADERS: Mapping[int, Doc] = {
     401: {"WWW-Authenticate": {"description": "RFC 6750.", "required": True, "schema": {"type": "string"}}},
@@ -78,7 +78,7 @@ def _add_body_schemas(components: Any) -> None:
     components.schema("CartItem", schema=CartItemSchema)
     components.schema("LeadMove", schema=LeadMoveSchema)
     reference = "A product's id in decimal, or its SKU. Repeats add up."
-    text = {"type": "string", "minLength": 1, "pattern": r"^[^\u0000]*$", "description": reference}
+    text = {"type": "string", "minLength": 1, "pattern": NO_NUL, "description": reference}
     cart = {"type": "array", "minItems": 1, "maxItems": MAX_ITEMS}
     item = {"anyOf": [text, {"$ref": "#/components/schemas/CartItem"}]}
     components.schema("Cart", {**cart, "items": item})

@@ -47,7 +47,7 @@ class OrderRoutes:
 
         A plain array. When there are more than `limit`, the Link header leads to the next page.
         """
-        user, _ = self._callers.user()
+        user = self._callers.user()
         query = page_query(request.args) if request.query_string else FIRST_PAGE
         page = self._orders.page(user, status=query.status, before=query.cursor, limit=query.limit)
         headers = {"Cache-Control": "no-store"}

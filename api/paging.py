@@ -34,10 +34,6 @@ class PageQuery:
         return f'<{path}?{query}>; rel="next"'
 
 
-FIRST_PAGE = PageQuery(None, MAX_LIMIT, None, {})
-"""The page without a query."""
-
-
 def page_query(arguments: MultiDict[str, str]) -> PageQuery:
     """Reads the query parameters; refuses what it does not know, rather than answering something else than asked."""
     errors: dict[str, list[str]] = {}
@@ -62,3 +58,7 @@ def _status(text: str | None) -> Status | None:
         return None if text is None else parse_status(text)
     except UnknownStatus as error:
         raise Refusal("unknown-status", str(error), errors={"status": [str(error)]}) from error
+
+
+FIRST_PAGE = page_query(MultiDict())
+"""The page without a query, ready made: to parse nothing takes a tenth of such a request's time."""

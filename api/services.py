@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ledger.application import OrderLedger
-    from ledger.catalogue import Catalogue
-    from projections.health import Health
-    from projections.leads import LeadReads
-    from projections.orders import OrderReads
+from ledger.application import OrderLedger
+from ledger.catalogue import Catalogue
+from projections.health import Health
+from projections.leads import LeadReads
+from projections.orders import OrderReads
 
 
 @dataclass(frozen=True)
