@@ -17,9 +17,9 @@ from api.envelope import Envelope
 from api.leads import LeadRoutes
 from api.metrics import Metrics
 from api.orders import OrderRoutes
+from api.probes import ServiceRoutes
 from api.problems import allow, handle_errors
-from api.request_ids import fresh_request_id
-from api.service import ServiceRoutes
+from api.request_ids import current_request_id, fresh_request_id
 from api.services import Services
 from api.strict_json import MAX_BYTES, MAX_INTEGER
 
@@ -43,9 +43,11 @@ class LedgerApp(Flask):
         del response.headers["Content-Type"]
         return response
 
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """The view itself: no view is asynchronous, and looking that up costs every request."""
-        return func
+    def log_exception(self, exc_info: Any) -> None:
+        """Logs an error that nobody expected, under the request id that its answer carries."""
+        # Written as a literal, so that a path can't start a line of its own.
+        where = f"{request.method} {request.path}"
+        self.logger.error("request %s failed: %r", current_request_id(), where, exc_info=exc_info)
 
 
 class OrderId(BaseConverter):

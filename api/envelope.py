@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from api import request_ids
 from api.metrics import Metrics
-
-WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 _NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 
@@ -17,14 +16,14 @@ class Envelope:
     """Wraps the application as WSGI middleware: hooks inside would cost every request several times as much."""
 
     def __init__(
-        self, app: WsgiApp, metrics: Metrics, new_request_id: Callable[[], str], timer: Callable[[], float]
+        self, app: WSGIApplication, metrics: Metrics, new_request_id: Callable[[], str], timer: Callable[[], float]
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._new_request_id = new_request_id
         self._timer = timer
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serves one request."""
         started = self._timer()
         identity = request_ids.request_id(environ.get("HTTP_X_REQUEST_ID"), self._new_request_id)

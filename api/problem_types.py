@@ -106,21 +106,30 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
             500, "Internal error", "Something went wrong on our side. The log has the details under the request id."
         ),
         "busy": ProblemType(
-            503, "Busy", "Other writers were faster, several times. Nothing was recorded; send the request again.", 1
+            503,
+            "Busy",
+            "Other writers were faster, several times. Nothing was recorded; send the request again, with the same "
+            "Idempotency-Key if it had one.",
+            1,
         ),
         "storage-unavailable": ProblemType(
             503,
             "Storage unavailable",
-            "The database can't be reached or is overloaded; send the request again later.",
+            "The database can't be reached or is overloaded. A change may have been recorded all the same, and only "
+            "its answer lost: send the request again later, with the same Idempotency-Key, and it happens once.",
             5,
         ),
         "payments-unavailable": ProblemType(
-            503, "Payments unavailable", "The payment gateway can't be reached; send the request again later.", 5
+            503,
+            "Payments unavailable",
+            "The payment gateway can't be reached. Nothing was recorded; send the request again later, with the same "
+            "Idempotency-Key if it had one, so that it does not begin a second payment.",
+            5,
         ),
         "keys-unavailable": ProblemType(
             503, "Token keys unavailable", "The keys that verify bearer tokens can't be fetched; try again later.", 5
         ),
-        "not-ready": ProblemType(503, "Not ready", "The service can't work yet; `reasons` says what is missing.", 5),
+        "not-ready": ProblemType(503, "Not ready", "The service can't work yet; the detail says why.", 5),
     }
 )
 """By slug; a problem's ``type`` is ``/problems/<slug>``."""

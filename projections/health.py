@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ledger.errors import StorageUnavailable
 from ledger.storage import Database
 from projections.migrate import is_current
 
@@ -13,14 +12,11 @@ class Health:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def problems(self) -> list[str]:
-        """What keeps the ledger from serving, a sentence each; empty when it is ready."""
-        try:
-            if not is_current(self._database):
-                return ["The schema or a view is not this release's: run `order-ledger migrate`."]
-        except StorageUnavailable as error:
-            return [str(error)]
-        return []
+    def problem(self) -> str | None:
+        """What keeps the ledger from serving; ``None`` when it is ready. Raises StorageUnavailable."""
+        if is_current(self._database):
+            return None
+        return "The schema or a view is not this release's: run `order-ledger migrate`."
 
     def head(self) -> int:
         """The position of the log's last event, 0 when it is empty. Raises StorageUnavailable."""

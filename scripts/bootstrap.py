@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
+
+from flask import Flask
 
 from api.auth import TokenPolicy, TokenVerifier
 from api.services import Services
@@ -25,10 +27,6 @@ from projections.leads import LeadReads
 from projections.migrate import migrate
 from projections.orders import OrderReads
 from projections.store import inline_writes
-from scripts.secret import with_secret
-
-if TYPE_CHECKING:
-    from flask import Flask
 
 
 @dataclass(frozen=True)
@@ -46,21 +44,9 @@ class Runtime:
 
     def require_ready(self) -> None:
         """Raises StorageUnavailable, saying what to do, when the database can't be used as it is."""
-        for problem in self.services.health.problems():
+        problem = self.services.health.problem()
+        if problem is not None:
             raise StorageUnavailable(problem)
-
-    def verifier(self) -> TokenVerifier:
-        """What checks bearer tokens; raises SettingsError when its keys make no sense."""
-        settings = with_secret(self.settings)
-        policy = TokenPolicy(
-            secret=settings.jwt_secret,
-            public_key=_pem(settings.jwt_public_key),
-            jwks_url=settings.jwt_jwks_url,
-            issuer=settings.jwt_issuer,
-            audience=settings.jwt_audience,
-            leeway=settings.jwt_leeway,
-        )
-        return TokenVerifier(policy, utc_now)
 
     def app(self) -> Flask:
         """The HTTP API on this ledger."""
@@ -68,7 +54,7 @@ class Runtime:
         # so only once it runs.
         from api.app import create_app  # noqa: PLC0415
 
-        return create_app(self.services, self.verifier())
+        return create_app(self.services, token_verifier(self.settings))
 
     def close(self) -> None:
         """Closes every connection."""
@@ -104,6 +90,19 @@ def build(settings: Settings) -> Runtime:
         health=Health(database),
     )
     return Runtime(settings, database, services, sandbox)
+
+
+def token_verifier(settings: Settings) -> TokenVerifier:
+    """What checks bearer tokens; raises SettingsError when there is no key, or one that makes no sense."""
+    policy = TokenPolicy(
+        secret=settings.jwt_secret,
+        public_key=_pem(settings.jwt_public_key),
+        jwks_url=settings.jwt_jwks_url,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        leeway=settings.jwt_leeway,
+    )
+    return TokenVerifier(policy, utc_now)
 
 
 def environment() -> Mapping[str, str]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import click
 
 from ledger.errors import LedgerError, SettingsError
 from projections.check import differences
-from scripts.bootstrap import Runtime, build
+from scripts.bootstrap import Runtime, build, token_verifier
 from scripts.context import Session, pass_session
+from scripts.secret import with_kept_secret
 from scripts.settings_cmd import without_password
 
+_SQLITE = "sqlite:///"
 _SHOWN = 20
 """Faults shown of one kind: enough to see the pattern."""
 
@@ -19,7 +22,7 @@ _SHOWN = 20
 @click.command("migrate")
 @pass_session
 def migrate(session: Session) -> None:
-    """Create the schema, or bring it up to date. Safe to repeat, and while the ledger serves."""
+    """Create the schema, or bring it up to date. Safe to repeat; stop the workers of another release first."""
     with build(session.settings) as runtime:
         runtime.migrate()
     session.say("The schema is up to date.")
@@ -52,21 +55,34 @@ def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
         yield "settings", [str(error)]
         return
     with runtime:
-        yield "settings", _faults(lambda: _token_faults(runtime))
-        unready = _faults(runtime.services.health.problems)
+        yield "settings", _faults(lambda: _token_faults(session))
+        unready = _faults(lambda: _database_faults(runtime))
         yield f"database {without_password(settings.database_url)}", unready
         if not unready:
             head = runtime.services.health.head()
             yield f"log and views ({head:,} events)", _faults(lambda: differences(runtime.database))
 
 
-def _token_faults(runtime: Runtime) -> list[str]:
-    runtime.verifier()
+def _token_faults(session: Session) -> list[str]:
+    settings = with_kept_secret(session.settings)
+    if settings is None:
+        session.say("settings: there is no secret of bearer tokens yet; it is made when one is needed")
+    else:
+        token_verifier(settings)
     return []
+
+
+def _database_faults(runtime: Runtime) -> list[str]:
+    path = runtime.settings.database_url.removeprefix(_SQLITE)
+    # Opening it would make the file, and who only looks should leave nothing behind.
+    if path != runtime.settings.database_url and not Path(path).exists():
+        return ["There is no such file yet: run `order-ledger migrate`."]
+    problem = runtime.services.health.problem()
+    return [] if problem is None else [problem]
 
 
 def _faults(look: Callable[[], list[str]]) -> list[str]:
     try:
         return look()
-    except (SettingsError, LedgerError) as error:
+    except (SettingsError, LedgerError, OSError) as error:
         return [str(error)]

@@ -5,36 +5,54 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from api.token_keys import MIN_SECRET_BYTES
 from ledger.errors import SettingsError
 from ledger.settings import Settings
 
 SECRET_FILE = "jwt-secret"  # noqa: S105 - the name of the file, not a secret
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_MINIMUM_BYTES = 32
 
 
 def with_secret(settings: Settings) -> Settings:
     """The settings with a way to verify tokens: as configured, or with the secret kept in the ledger's directory.
 
-    Raises SettingsError in production when nothing is configured, and when the kept secret can't be trusted.
+    Makes that secret when there is none yet. Raises SettingsError in production when nothing is configured, and when
+    the kept secret can't be trusted.
     """
+    found = with_kept_secret(settings)
+    if found is not None:
+        return found
+    path = settings.var_dir / SECRET_FILE
+    with _told(path):
+        _create(path)
+        return replace(settings, jwt_secret=_read(path))
+
+
+def with_kept_secret(settings: Settings) -> Settings | None:
+    """As :func:`with_secret`, but makes nothing: ``None`` where a secret would have to be made."""
     if settings.jwt_secret or settings.jwt_public_key or settings.jwt_jwks_url:
         return settings
     if settings.env == "production":
         raise SettingsError(
             "LEDGER_ENV=production needs one of LEDGER_JWT_SECRET, LEDGER_JWT_PUBLIC_KEY or LEDGER_JWT_JWKS_URL"
         )
-    return replace(settings, jwt_secret=_kept_secret(settings.var_dir / SECRET_FILE))
-
-
-def _kept_secret(path: Path) -> str:
-    try:
+    path = settings.var_dir / SECRET_FILE
+    with _told(path):
         if not path.is_symlink() and not path.exists():
-            _create(path)
-        return _read(path)
+            return None
+        return replace(settings, jwt_secret=_read(path))
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Says in one line that the file can't be used."""
+    try:
+        yield
     except OSError as error:
         raise SettingsError(f"the secret of bearer tokens can't be kept in {path}: {error.strerror}") from error
 
@@ -46,7 +64,7 @@ def _create(path: Path) -> None:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(_MINIMUM_BYTES) + "\n")
+            file.write(secrets.token_urlsafe(MIN_SECRET_BYTES) + "\n")
             file.flush()
             os.fsync(file.fileno())
         try:
@@ -66,6 +84,6 @@ def _read(path: Path) -> str:
         if status.st_mode & _OTHERS:
             raise SettingsError(f"{path} may be read by its owner only; put that right with: chmod 600 {path}")
         secret = file.read().strip()
-    if len(secret.encode()) < _MINIMUM_BYTES:
-        raise SettingsError(f"{path} holds less than {_MINIMUM_BYTES} bytes; delete it to have a new secret made")
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        raise SettingsError(f"{path} holds less than {MIN_SECRET_BYTES} bytes; delete it to have a new secret made")
     return secret

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from wsgiref.types import WSGIApplication
 
 import click
 from gunicorn.app.base import BaseApplication
@@ -19,11 +20,11 @@ from gunicorn.app.base import BaseApplication
 from ledger.actor import Role
 from ledger.errors import SettingsError
 from ledger.settings import Settings
-from scripts.bootstrap import Runtime, build
+from scripts.bootstrap import Runtime, build, token_verifier
 from scripts.context import Session, pass_session
 from scripts.secret import with_secret
 from scripts.tokens import make_token
-from scripts.worker import Worker, WsgiApp, malformed_bodies_refused
+from scripts.worker import Worker, malformed_bodies_refused
 
 _METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 _WELCOME_TTL = timedelta(hours=12)
@@ -62,7 +63,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         for name, value in options.items():
             self.cfg.set(name, value)
 
-    def load(self) -> WsgiApp:
+    def load(self) -> WSGIApplication:
         """Builds the application, in a worker."""
         self._runtime = build(self._settings)
         return malformed_bodies_refused(self._runtime.app())
@@ -86,8 +87,8 @@ def prepare(settings: Settings) -> None:
     if settings.database_url == "sqlite:///:memory:":
         raise SettingsError("LEDGER_DATABASE_URL: a database in memory can't be shared by worker processes")
     with build(settings) as runtime:
+        token_verifier(settings)
         runtime.migrate()
-        runtime.verifier()
     _refuse_taken_address(settings.bind)
 
 
@@ -156,6 +157,7 @@ def serve(session: Session, bind: str | None, workers: int | None, threads: int 
     """Serve the HTTP API; creates the schema first."""
     overrides = {"LEDGER_BIND": bind, "LEDGER_WORKERS": workers, "LEDGER_THREADS": threads}
     environ = dict(session.environ) | {name: str(value) for name, value in overrides.items() if value is not None}
+    # Here and not in each worker: they have one secret, even if the file goes away while they serve.
     settings = with_secret(Settings.from_env(environ))
 
     def announce(url: str) -> None:

@@ -21,8 +21,7 @@ def make_token(
     settings: Settings, *, user: int, role: Role, ttl: timedelta, now: datetime, act: int | None = None
 ) -> str:
     """A signed token with the claims that the API asks for; raises SettingsError without a secret to sign with."""
-    secret = with_secret(settings).jwt_secret
-    if secret is None:
+    if settings.jwt_secret is None:
         raise SettingsError(
             "tokens are verified by public key here, so only the holder of the private key can make them; "
             "order-ledger token needs LEDGER_JWT_SECRET"
@@ -34,7 +33,7 @@ def make_token(
         claims["iss"] = settings.jwt_issuer
     if settings.jwt_audience:
         claims["aud"] = settings.jwt_audience
-    return jwt.encode(claims, secret, algorithm="HS256")
+    return jwt.encode(claims, settings.jwt_secret, algorithm="HS256")
 
 
 @click.command("token")
@@ -52,8 +51,7 @@ def make_token(
 @pass_session
 def token(session: Session, user: int, role: str, ttl: int, act: int | None) -> None:
     """Print a bearer token, alone, on stdout."""
+    settings = with_secret(session.settings)
     click.echo(
-        make_token(
-            session.settings, user=user, role=Role(role), ttl=timedelta(seconds=ttl), now=datetime.now(UTC), act=act
-        )
+        make_token(settings, user=user, role=Role(role), ttl=timedelta(seconds=ttl), now=datetime.now(UTC), act=act)
     )

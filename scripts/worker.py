@@ -6,9 +6,10 @@ import errno
 import json
 import re
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from gunicorn.http.errors import (
     ConfigurationProblem,
@@ -44,8 +45,6 @@ _SLUGS = {HTTPStatus.BAD_REQUEST: "bad-request", HTTPStatus.INTERNAL_SERVER_ERRO
 
 _is_host = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]*)(:[0-9]*)?").fullmatch
 
-WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
 
 def problem_response(status: HTTPStatus, request_id: str) -> bytes:
     """A whole HTTP/1.1 response with a problem document; the connection ends with it."""
@@ -63,10 +62,10 @@ def problem_response(status: HTTPStatus, request_id: str) -> bytes:
     return head.encode("ascii") + body
 
 
-def malformed_bodies_refused(app: WsgiApp) -> WsgiApp:
+def malformed_bodies_refused(app: WSGIApplication) -> WSGIApplication:
     """Tells the application that a body is malformed in its own words; it knows nothing of gunicorn's."""
 
-    def checked(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def checked(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         length = environ.get("CONTENT_LENGTH") or "0"
         environ["wsgi.input"] = _CheckedInput(environ["wsgi.input"], int(length))
         return app(environ, start_response)

@@ -57,13 +57,15 @@ def test_what_is_planted_is_found(busy: Store, statement: str, finding: str) -> 
     assert any(line.startswith(finding) for line in found), found
 
 
-def test_a_view_that_is_new_to_a_ledger_is_filled_from_its_history(busy: Store) -> None:
+@pytest.mark.parametrize("known", [False, True])
+def test_a_view_that_is_missing_is_filled_from_the_log(busy: Store, known: bool) -> None:
     plant(busy, "DROP TABLE orders")
-    plant(busy, "DELETE FROM views WHERE name = 'orders'")
+    if not known:
+        plant(busy, "DELETE FROM views WHERE name = 'orders'")
     assert not is_current(busy.database)
-    assert Health(busy.database).problems() != []
+    assert Health(busy.database).problem() is not None
     migrate(busy.database)
-    assert Health(busy.database).problems() == []
+    assert Health(busy.database).problem() is None
     busy.assert_sound()
 
 

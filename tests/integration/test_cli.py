@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from ledger.settings import Settings
 from scripts import cli
 from scripts.bootstrap import build
+from scripts.secret import with_secret
 
 
 class Shell:
@@ -44,6 +45,16 @@ def test_the_doctor_finds_a_fresh_ledger_sound_only_after_migrate(shell: Shell) 
     assert shell.run("migrate").stderr == "The schema is up to date.\n"
     assert shell.run("migrate", "--help").exit_code == 0
     assert "log and views (0 events): sound" in shell.run("doctor").stderr
+
+
+def test_the_doctor_only_looks(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / "var", f"sqlite:///{tmp_path}/var/ledger.db")
+
+    told = shell.run("doctor", code=1)
+
+    assert "ledger.db: There is no such file yet: run `order-ledger migrate`." in told.stdout
+    assert "there is no secret of bearer tokens yet" in told.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_seeded_ledger_is_sound(shell: Shell) -> None:
@@ -115,7 +126,7 @@ def test_a_database_that_is_down_is_one_line_and_exit_1(tmp_path: Path, command:
 
 def place_order(shell: Shell) -> int:
     shell.run("migrate")
-    settings = Settings.from_env(shell.environ)
+    settings = with_secret(Settings.from_env(shell.environ))
     with build(settings) as runtime:
         runtime.migrate()
         headers = {"Authorization": "Bearer " + shell.run("token", "--user", "5").stdout.strip()}

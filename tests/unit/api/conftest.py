@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -81,8 +80,8 @@ def tokens(clock: SetClock) -> Tokens:
 
 
 @pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    settings = Settings.from_env({"LEDGER_DATABASE_URL": "sqlite:///:memory:", "LEDGER_VAR_DIR": str(tmp_path)})
+def runtime() -> Iterator[Runtime]:
+    settings = Settings.from_env({"LEDGER_DATABASE_URL": "sqlite:///:memory:", "LEDGER_JWT_SECRET": SECRET})
     with build(settings) as runtime:
         runtime.migrate()
         yield runtime

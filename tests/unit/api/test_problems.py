@@ -42,6 +42,7 @@ def test_every_refusal_of_the_domain_is_a_problem(
         assert int(response.headers["Retry-After"]) > 0
         assert "s3cret" not in response.text
         assert "s3cret" in caplog.text
+        assert "same Idempotency-Key" in document["detail"]
     elif issubclass(kind, InvalidInput):
         assert document["errors"] == {"0.id": ["wrong"]}
     else:
@@ -108,6 +109,7 @@ def test_an_internal_error_tells_nothing_and_is_logged(
     assert "hunter2" not in response.text
     assert "Traceback" in caplog.text
     assert "hunter2" in caplog.text
+    assert "trace-me" in caplog.text
 
 
 def test_other_http_errors_are_problems_too(make_app: Any, raising: Any, alice: Any) -> None:

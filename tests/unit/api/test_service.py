@@ -50,20 +50,27 @@ def test_probes(client: Any) -> None:
     assert client.get("/readyz").json == {"status": "ready"}
 
 
-class Unwell:
-    def problems(self) -> list[str]:
-        return ["The database is down.", "A view is behind."]
-
-    def head(self) -> int:
-        raise StorageUnavailable("no route to host db")
+class Behind:
+    def problem(self) -> str:
+        return "A view is behind."
 
 
 def test_not_ready(make_app: Any, is_problem: Any) -> None:
-    client = make_app(health=Unwell()).test_client()
+    client = make_app(health=Behind()).test_client()
     response = client.get("/readyz")
-    assert is_problem(response, "not-ready", 503)["reasons"] == ["The database is down.", "A view is behind."]
+    assert is_problem(response, "not-ready", 503)["detail"] == "A view is behind."
     assert int(response.headers["Retry-After"]) > 0
     assert client.get("/healthz").status_code == 200
+
+
+def test_what_the_driver_said_is_for_the_log(make_app: Any, raising: Any, is_problem: Any, caplog: Any) -> None:
+    unwell = raising(StorageUnavailable("no route to host db.internal for user s3cret"))
+    response = make_app(health=unwell).test_client().get("/readyz", headers={"X-Request-Id": "trace-me"})
+    is_problem(response, "not-ready", 503)
+    assert "s3cret" not in response.text
+    assert "db.internal" not in response.text
+    assert "s3cret" in caplog.text
+    assert "trace-me" in caplog.text
 
 
 def samples(text: str) -> dict[str, float]:
@@ -92,8 +99,9 @@ def test_metrics(client: Any, alice: Any) -> None:
     assert values["ledger_storage_up"] == 1
 
 
-def test_metrics_without_storage(make_app: Any, caplog: Any) -> None:
-    response = make_app(health=Unwell()).test_client().get("/metrics")
+def test_metrics_without_storage(make_app: Any, raising: Any, caplog: Any) -> None:
+    unwell = raising(StorageUnavailable("no route to host db"))
+    response = make_app(health=unwell).test_client().get("/metrics")
     assert response.status_code == 200
     values = samples(response.text)
     assert values["ledger_storage_up"] == 0

@@ -9,7 +9,7 @@ import pytest
 
 from ledger.errors import SettingsError
 from ledger.settings import Settings
-from scripts.secret import SECRET_FILE, with_secret
+from scripts.secret import SECRET_FILE, with_kept_secret, with_secret
 from tests.support.cli import ROOT
 
 CONFIGURED = {
@@ -35,6 +35,14 @@ def test_a_secret_is_made_once_and_kept_for_its_owner_only(tmp_path: Path) -> No
     kept = tmp_path / "new" / "var" / SECRET_FILE
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert list(kept.parent.iterdir()) == [kept]
+
+
+def test_looking_for_the_secret_makes_none(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path / "var")
+
+    assert with_kept_secret(settings) is None
+    assert not (tmp_path / "var").exists()
+    assert with_secret(settings) == with_kept_secret(settings)
 
 
 @pytest.mark.parametrize("name", CONFIGURED)

@@ -18,12 +18,11 @@ HOUR = timedelta(hours=1)
 
 
 def settings_of(var_dir: Path, **environ: str) -> Settings:
-    return Settings.from_env({"LEDGER_VAR_DIR": str(var_dir), **environ})
+    return with_secret(Settings.from_env({"LEDGER_VAR_DIR": str(var_dir), **environ}))
 
 
 def verifier_of(settings: Settings, now: datetime = NOW) -> TokenVerifier:
-    secret = with_secret(settings).jwt_secret
-    policy = TokenPolicy(secret=secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
+    policy = TokenPolicy(secret=settings.jwt_secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
     return TokenVerifier(policy, lambda: now)
 
 

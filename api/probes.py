@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from html import escape
 from typing import Any
 
 from flask import Response
 
 from api import metrics, openapi
-from api.answers import IndexSchema, StateSchema
+from api.answers import IndexSchema, StateSchema, json_answer
 from api.metrics import Metrics
 from api.openapi import PUBLIC, answer, parameter, problems
 from api.problem_types import PROBLEM_TYPES
 from api.problems import problem
+from api.request_ids import current_request_id
 from api.services import Services
+from ledger.errors import StorageUnavailable
 
+_log = logging.getLogger(__name__)
 _TEXT = {"type": "string"}
 _INDEX = {"name": "Order ledger", "documentation": "/docs", "openapi": "/openapi.json"}
 _PAGE = """<!doctype html>
@@ -64,21 +67,24 @@ class ServiceRoutes:
 
     def get_index(self) -> Response:
         """Where to find the documentation"""
-        return _json(_INDEX)
+        return json_answer(_INDEX)
 
     def get_health(self) -> Response:
         """Whether the process is alive"""
-        return _json({"status": "ok"})
+        return json_answer({"status": "ok"})
 
     def get_readiness(self) -> Response:
         """Whether the service can work
 
         Asks the database, and looks whether schema and views are this release's.
         """
-        reasons = self._health.problems()
-        if reasons:
-            return problem("not-ready", " ".join(reasons), members={"reasons": reasons})
-        return _json({"status": "ready"})
+        try:
+            reason = self._health.problem()
+        except StorageUnavailable as error:
+            # What a driver said may name hosts and accounts, and anybody may ask this.
+            _log.warning("not ready: %s (request %s)", error, current_request_id())
+            reason = "The database can't be used now; the log says more under the request id."
+        return json_answer({"status": "ready"}) if reason is None else problem("not-ready", reason)
 
     def get_metrics(self) -> Response:
         """Metrics for Prometheus"""
@@ -94,7 +100,3 @@ class ServiceRoutes:
         )
         headers = {"Cache-Control": "public, max-age=3600", "Content-Security-Policy": "default-src 'none'"}
         return Response(page, 200, headers, content_type="text/html; charset=utf-8")
-
-
-def _json(document: object) -> Response:
-    return Response(json.dumps(document), 200, {"Cache-Control": "no-store"}, content_type="application/json")
