@@ -42,8 +42,10 @@ class Catalogue:
         source = resources.files("ledger").joinpath("data/demo_catalogue.json") if path is None else path
         try:
             entries = json.loads(source.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise SettingsError(f"LEDGER_CATALOGUE: {path} can't be read as JSON: {error}") from error
+        except OSError as error:
+            raise SettingsError(f"LEDGER_CATALOGUE: {path} can't be read: {error.strerror}") from error
+        except ValueError as error:
+            raise SettingsError(f"LEDGER_CATALOGUE: {path} is not JSON in UTF-8: {error}") from error
         if not isinstance(entries, list) or not entries:
             raise SettingsError("LEDGER_CATALOGUE: a JSON array of at least one product is expected")
         return cls(_product(index, entry) for index, entry in enumerate(entries))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ledger.storage import Database
-from projections.migrate import is_current
+from projections.migrate import missing
 
 
 class Health:
@@ -14,9 +14,7 @@ class Health:
 
     def problem(self) -> str | None:
         """What keeps the ledger from serving; ``None`` when it is ready. Raises StorageUnavailable."""
-        if is_current(self._database):
-            return None
-        return "The schema or a view is not this release's: run `order-ledger migrate`."
+        return missing(self._database)
 
     def head(self) -> int:
         """The position of the log's last event, 0 when it is empty. Raises StorageUnavailable."""

@@ -13,34 +13,32 @@ _VERSIONS = "CREATE TABLE IF NOT EXISTS views (name text PRIMARY KEY, version bi
 
 
 def migrate(database: Database) -> None:
-    """Creates what is missing; a view that is new to a ledger with history is filled from the log.
+    """Creates what is missing; a view whose table is not there is filled from the log.
 
     Safe to run at any time and by several processes at once. Raises SettingsError, and changes nothing, when schema or
     views are another release's.
     """
     with database.write() as cursor:
-        if exists(cursor, database.dialect, "ledger_schema"):
-            _refuse_another_releases(cursor)
+        if exists(cursor, database.dialect, "ledger_schema") and _is_another_releases(cursor):
+            raise SettingsError("the database was made by another release; this one does not understand it")
         create_schema(cursor, database.dialect)
         cursor.execute(for_dialect(_VERSIONS, database.dialect))
-        missing = [view for view in VIEWS if view.name not in view_versions(cursor)]
-        for view in missing:
-            _add_view(cursor, database, view)
+        versions = view_versions(cursor)
+        for view in VIEWS:
+            if view.name not in versions or not _has_table(cursor, database, view):
+                _add_view(cursor, database, view)
 
 
-def _refuse_another_releases(cursor: Cursor) -> None:
-    known = {view.name: view.version for view in VIEWS}
-    found = view_versions(cursor)
-    if schema_version(cursor) != SCHEMA_VERSION or any(known.get(name) != found[name] for name in found):
-        raise SettingsError("the database was made by another release of the ledger; this one does not understand it")
-
-
-def is_current(database: Database) -> bool:
-    """Whether the schema and all views are those of this release."""
+def missing(database: Database) -> str | None:
+    """What keeps this release from working on the database, in words; ``None`` when nothing does."""
     with database.read() as cursor:
-        if not exists(cursor, database.dialect, "ledger_schema") or schema_version(cursor) != SCHEMA_VERSION:
-            return False
-        return view_versions(cursor) == {view.name: view.version for view in VIEWS}
+        if not exists(cursor, database.dialect, "ledger_schema"):
+            return "There is no ledger in this database yet: `order-ledger migrate` creates one."
+        if _is_another_releases(cursor):
+            return "The database was made by another release of the ledger; this one does not understand it."
+        if len(view_versions(cursor)) < len(VIEWS) or not all(_has_table(cursor, database, view) for view in VIEWS):
+            return "A view is missing: `order-ledger migrate` makes it from the log."
+    return None
 
 
 def view_versions(cursor: Cursor) -> dict[str, int]:
@@ -48,9 +46,20 @@ def view_versions(cursor: Cursor) -> dict[str, int]:
     return {str(row[0]): int(row[1]) for row in cursor.execute("SELECT name, version FROM views")}
 
 
+def _is_another_releases(cursor: Cursor) -> bool:
+    known = {view.name: view.version for view in VIEWS}
+    found = view_versions(cursor)
+    return schema_version(cursor) != SCHEMA_VERSION or any(known.get(name) != found[name] for name in found)
+
+
+def _has_table(cursor: Cursor, database: Database, view: View) -> bool:
+    return exists(cursor, database.dialect, view.table.name)
+
+
 def _add_view(cursor: Cursor, database: Database, view: View) -> None:
     for statement in view.table.ddl():
         cursor.execute(for_dialect(statement, database.dialect))
     rows = fold(view, read_log(cursor)).values()
     cursor.executemany(view.table.insert_sql(), rows)
+    cursor.execute("DELETE FROM views WHERE name = ?", (view.name,))
     cursor.execute("INSERT INTO views (name, version) VALUES (?, ?)", (view.name, view.version))

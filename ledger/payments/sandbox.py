@@ -56,10 +56,12 @@ class SandboxGateway:
             self._keep(intent.id, "succeeded", intent.amount, 0)
         return PaymentNotice(order_id, intent.id, outcome, f"evt_sandbox_{intent.id.removeprefix('pi_')}_{outcome}")
 
-    def refund(self, order_id: int) -> None:
-        """Refunds all that was received. Raises UnknownOrder."""
+    def refund(self, order_id: int) -> int:
+        """Refunds all that was received and returns it, in cents: 0 when nothing was. Raises UnknownOrder."""
         intent = self._intent_of(order_id)
-        self._keep(intent.id, intent.status, intent.amount_received, intent.amount_received)
+        if intent.amount_received:
+            self._keep(intent.id, intent.status, intent.amount_received, intent.amount_received)
+        return intent.amount_received
 
     def _intent_of(self, order_id: int) -> Intent:
         intent = self._find("order_id", order_id)

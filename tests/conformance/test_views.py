@@ -11,7 +11,7 @@ from ledger.leads import LeadMove
 from ledger.statuses import Status
 from projections.check import differences
 from projections.health import Health
-from projections.migrate import is_current, migrate, view_versions
+from projections.migrate import migrate, missing, view_versions
 from tests.support.storages import CUSTOMER, STAFF, Store
 
 
@@ -62,8 +62,7 @@ def test_a_view_that_is_missing_is_filled_from_the_log(busy: Store, known: bool)
     plant(busy, "DROP TABLE orders")
     if not known:
         plant(busy, "DELETE FROM views WHERE name = 'orders'")
-    assert not is_current(busy.database)
-    assert Health(busy.database).problem() is not None
+    assert "A view is missing" in (Health(busy.database).problem() or "")
     migrate(busy.database)
     assert Health(busy.database).problem() is None
     busy.assert_sound()
@@ -76,6 +75,7 @@ def test_what_another_release_made_is_refused(busy: Store, statement: str) -> No
     plant(busy, "DROP TABLE lead_boards")
     plant(busy, "DELETE FROM views WHERE name = 'lead_boards'")
     plant(busy, statement)
+    assert "another release" in (missing(busy.database) or "")
     with pytest.raises(SettingsError, match="another release"):
         migrate(busy.database)
     with busy.database.read() as cursor:

@@ -40,7 +40,7 @@ def sqlite_shell(tmp_path: Path) -> Shell:
 
 
 def test_the_doctor_finds_a_fresh_ledger_sound_only_after_migrate(shell: Shell) -> None:
-    assert "run `order-ledger migrate`" in shell.run("doctor", code=1).stdout
+    assert "`order-ledger migrate` creates one" in shell.run("doctor", code=1).stdout
 
     assert shell.run("migrate").stderr == "The schema is up to date.\n"
     assert shell.run("migrate", "--help").exit_code == 0
@@ -222,7 +222,7 @@ def test_an_order_that_is_not_there_is_exit_1(sqlite_shell: Shell, command: tupl
 def test_a_database_without_a_schema_is_one_line_that_says_what_to_do(shell: Shell, command: tuple[str, ...]) -> None:
     told = shell.run(*command, code=1).output
 
-    assert "run `order-ledger migrate`" in told
+    assert "`order-ledger migrate` creates one" in told
     assert len(told.splitlines()) == 1
 
 
