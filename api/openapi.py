@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from importlib import metadata
+from inspect import cleandoc
 from typing import Any, TypeVar
 
 from flask import Flask
@@ -50,7 +52,7 @@ _PROBLEM_HEADERS: Mapping[int, Doc] = {
 
 def make_api(app: Flask) -> Any:
     """The flask-smorest extension of ``app``, with the components that operations refer to."""
-    app.config.update(API_TITLE="Order ledger", API_VERSION="1.0", OPENAPI_VERSION="3.1.0")
+    app.config.update(API_TITLE="Order ledger", API_VERSION=package_version(), OPENAPI_VERSION="3.1.0")
     api = Api(
         app,
         spec_kwargs={
@@ -74,6 +76,14 @@ def make_api(app: Flask) -> Any:
     return api
 
 
+def package_version(name: str = "order-ledger") -> str:
+    """The version of the installed package."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "0"  # a source tree that nobody has installed serves all the same
+
+
 def _add_body_schemas(components: Any) -> None:
     components.schema("CartItem", schema=CartItemSchema)
     components.schema("LeadMove", schema=LeadMoveSchema)
@@ -93,7 +103,14 @@ def blueprint(name: str, description: str) -> Any:
 
 
 def operation(routes: Any, rule: str, method: str, view: View, **doc: Any) -> None:
-    """Routes ``method rule`` to ``view`` and documents it, its docstring being summary and description."""
+    """Routes ``method rule`` to ``view`` and documents it, its docstring being summary and description.
+
+    An ``appendix`` in ``doc`` is Markdown that goes below the description.
+    """
+    appendix = doc.pop("appendix", None)
+    if appendix:
+        _, blank, description = cleandoc(view.__doc__ or "").partition("\n\n")
+        doc["description"] = description + blank + appendix
     documented = routes.doc(operationId=_camel_case(view.__name__), **doc)(view)
     # Only "/" ends in a slash. Asked for as "", it would be answered by a redirect, which is an HTML page.
     routes.add_url_rule(rule, view.__name__, documented, methods=[method], strict_slashes=rule != "/")

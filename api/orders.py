@@ -17,6 +17,7 @@ from api.schemas import load_cart, load_status_update
 from api.services import Services
 from api.strict_json import read_json
 from ledger.actor import Actor, Cause
+from ledger.application import Outcome
 from ledger.statuses import parse_status
 
 JSON = "application/json"
@@ -88,18 +89,15 @@ class OrderRoutes:
         body = read_json(request)
         outcome = self._ledger.create_order(load_cart(body), actor=actor, cause=_cause("create_order", body))
         order = self._orders.placed(*outcome.placed) if outcome.placed else self._orders.as_created(outcome.order_id)
-        headers = {
-            "Location": f"{PATH}/{outcome.order_id}",
-            "ETag": etag(order.version),
-            **_outcome_headers(replayed=outcome.replayed),
-        }
+        headers = {"Location": f"{PATH}/{outcome.order_id}", **_outcome_headers(outcome)}
         return Response(order.body, 201, headers, content_type=JSON)
 
     def update_status(self) -> Response:
         """Move an order to a status
 
         Owners may cancel what is not paid, and ask for order_paid or completed, which the payment gateway has to
-        confirm; staff and admins may make every move in the table. The present status again changes nothing.
+        confirm; staff and admins may make every move in the table. The present status again changes nothing. The
+        answer's ETag is the order's version with that status, for the If-Match of the next move.
         """
         actor = self._callers.actor()
         body = read_json(request)
@@ -113,7 +111,7 @@ class OrderRoutes:
             expected_version=expected,
         )
         answer = f'{{"id":{outcome.order_id},"status":"{outcome.status.value}"}}'
-        return Response(answer, 200, _outcome_headers(replayed=outcome.replayed), content_type=JSON)
+        return Response(answer, 200, _outcome_headers(outcome), content_type=JSON)
 
     def _expected_version(self, order_id: int, actor: Actor) -> int | None:
         """The one version that the command may find. Of several allowed ones, the order's present version."""
@@ -130,8 +128,8 @@ def _cause(operation: str, body: object) -> Cause:
     return Cause(request_id=current_request_id(), idempotency_key=key, request_hash=request_hash)
 
 
-def _outcome_headers(*, replayed: bool) -> dict[str, str]:
-    headers = {"Cache-Control": "no-store"}
-    if replayed:
+def _outcome_headers(outcome: Outcome) -> dict[str, str]:
+    headers = {"ETag": etag(outcome.version), "Cache-Control": "no-store"}
+    if outcome.replayed:
         headers[idempotency.REPLAYED] = "true"
     return headers

@@ -8,6 +8,7 @@ from api.openapi import BEARER, ETAG, IF_MATCH, PUBLIC, answer, body, parameter,
 from api.paging import MAX_LIMIT
 from api.schemas import STATUS_INPUT, StatusUpdateSchema
 from api.strict_json import MAX_INTEGER
+from ledger.statuses import TRANSITIONS, Status
 
 _ID = {"type": "integer", "minimum": 1, "maximum": MAX_INTEGER}
 _KEY = parameter(
@@ -23,6 +24,19 @@ _REPLAYED = {
     "schema": {"type": "string", "enum": ["true"]},
 }
 _LINK = {"description": 'The next page (RFC 8288, `rel="next"`), if there is one.', "schema": {"type": "string"}}
+_MOVES = "\n".join(
+    (
+        "| from | to |",
+        "|---|---|",
+        *(
+            f"| {status} | {', '.join(each for each in Status if each in to)} |"
+            for status, to in TRANSITIONS.items()
+            if to
+        ),
+        "",
+        "Nothing leads on from a status that is not on the left. A paid order can be cancelled after a full refund.",
+    )
+)
 _LOCATION = {"description": "The new order.", "required": True, "schema": {"type": "string", "format": "uri-reference"}}
 
 LIST = {
@@ -76,7 +90,8 @@ CREATE = {
 UPDATE_STATUS = {
     "security": BEARER,
     "parameters": [_KEY, IF_MATCH],
+    "appendix": _MOVES,
     "requestBody": body(StatusUpdateSchema, cancel={"orderId": 123, "status": "Cancelled"}),
-    "responses": answer(200, "The status it has now.", StatusUpdatedSchema, Idempotency_Replayed=_REPLAYED)
+    "responses": answer(200, "The status it has now.", StatusUpdatedSchema, ETag=ETAG, Idempotency_Replayed=_REPLAYED)
     | problems(400, 401, 412, 413, 415, 422, 503),
 }

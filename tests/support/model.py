@@ -171,11 +171,12 @@ class Model:
         refusal = self._why_not(order, status, caller, if_match)
         if refusal is not None or order is None:
             return refusal or refused("unknown-order")
-        headers = {"Idempotency-Replayed": None}
-        expected = Expected(200, {"id": order.id, "status": status}, headers)
-        if order.status != status:
-            key = key_of(key_header)
+        moves, key = order.status != status, key_of(key_header)
+        if moves:
             self._record(order, status, caller.actor(), request_id, key)
+        headers = {"ETag": order.tag, "Idempotency-Replayed": None}
+        expected = Expected(200, {"id": order.id, "status": status}, headers)
+        if moves:
             self._keep(caller, key, "update", body, expected)
         return expected
 

@@ -101,6 +101,18 @@ def test_if_match(*, client: Any, alice: Any, order: str, runtime: Any, if_match
     assert runtime.services.health.head() == (2 if status == 200 else 1)
 
 
+def test_each_move_answers_the_tag_that_the_next_one_may_expect(
+    client: Any, alice: Any, staff: Any, order: str
+) -> None:
+    tag = client.get(order, headers=alice).headers["ETag"]
+    for status, after in (("awaiting_payment", '"2"'), ("awaiting_payment", '"2"'), ("declined", '"3"')):
+        body = {"orderId": int(order.rpartition("/")[2]), "status": status}
+        response = client.post("/orders/status-update", headers={**staff, "If-Match": tag}, json=body)
+        tag = response.headers["ETag"]
+        assert (response.status_code, tag) == (200, after)
+    assert client.get(order, headers=alice).headers["ETag"] == tag
+
+
 @pytest.mark.parametrize("if_match", ['"1"', '"1", "2"', "*"])
 def test_if_match_on_what_one_may_not_see(client: Any, tokens: Any, order: str, is_problem: Any, if_match: str) -> None:
     headers = {**tokens.headers(2), "If-Match": if_match}

@@ -125,6 +125,7 @@ def test_a_repeated_status_update(client: Any, alice: Any, staff: Any) -> None:
     client.post("/orders/status-update", headers=staff, json={"orderId": order_id, "status": "declined"})
     again = client.post("/orders/status-update", headers=headers, json=body)
     assert (again.status_code, again.data) == (200, first.data)
+    assert first.headers["ETag"] == again.headers["ETag"] == '"2"'
     assert again.headers["Idempotency-Replayed"] == "true"
     assert "Idempotency-Replayed" not in first.headers
 

@@ -6,12 +6,14 @@ import json
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api.metrics import Metrics
+from api.openapi import package_version
 from ledger.errors import StorageUnavailable
 
 
@@ -185,6 +187,19 @@ def test_the_openapi_document(app: Any, client: Any) -> None:
     }
     assert served - documented == {("/docs/assets/{name}", "GET")}
     assert documented <= served
+
+
+def test_the_document_has_the_version_of_the_package(client: Any) -> None:
+    assert client.get("/openapi.json").json["info"]["version"] == metadata.version("order-ledger")
+    assert package_version("no-such-package-at-all") == "0"
+
+
+def test_the_table_of_moves_is_documented(client: Any) -> None:
+    update = client.get("/openapi.json").json["paths"]["/orders/status-update"]["post"]
+    assert update["summary"] == "Move an order to a status"
+    assert update["description"].startswith("Owners may cancel")
+    assert "| order_paid | shipped, completed, cancelled |" in update["description"]
+    assert "ETag" in update["responses"]["200"]["headers"]
 
 
 def test_operations_are_documented(client: Any) -> None:
