@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from html import escape
 from typing import Any
 
@@ -19,6 +20,7 @@ from api.services import Services
 from ledger.errors import StorageUnavailable
 
 _log = logging.getLogger(__name__)
+_code = re.compile("`([^`]*)`").sub
 _TEXT = {"type": "string"}
 _INDEX = {"name": "Order ledger", "documentation": "/docs", "openapi": "/openapi.json"}
 _PAGE = """<!doctype html>
@@ -95,8 +97,7 @@ class ServiceRoutes:
         kind = PROBLEM_TYPES.get(slug)
         if kind is None:
             return problem("not-found", "There is no such problem type.")
-        page = _PAGE.format(
-            title=escape(kind.title), status=kind.status, slug=escape(slug), explanation=escape(kind.explanation)
-        )
+        explanation = _code(r"<code>\1</code>", escape(kind.explanation))
+        page = _PAGE.format(title=escape(kind.title), status=kind.status, slug=escape(slug), explanation=explanation)
         headers = {"Cache-Control": "public, max-age=3600", "Content-Security-Policy": "default-src 'none'"}
         return Response(page, 200, headers, content_type="text/html; charset=utf-8")

@@ -137,6 +137,12 @@ def test_unknown_problem_types(client: Any, is_problem: Any) -> None:
     is_problem(client.get("/problems/nope"), "not-found", 404)
 
 
+def test_explanations_show_code_as_code(client: Any) -> None:
+    page = client.get("/problems/unauthenticated").text
+    assert "<code>Authorization: Bearer ...</code>" in page
+    assert "`" not in page
+
+
 @pytest.mark.parametrize("path", ["", "/"])
 def test_the_index_does_not_redirect(client: Any, path: str) -> None:
     response = client.get("/", environ_overrides={"PATH_INFO": path})
