@@ -31,7 +31,7 @@ class Plan:
 
     threads: Sequence[int] = THREADS
     rounds: int = 5
-    seconds: float = 2.0
+    seconds: float = 1.5
     databases: Sequence[str] = ("postgres", "sqlite")
 
 

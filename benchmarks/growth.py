@@ -29,8 +29,8 @@ class Plan:
 
     sizes: Sequence[int] = (0, 10_000, 1_000_000)
     many: int = 100_000
-    rounds: int = 7
-    seconds: float = 3.0
+    rounds: int = 5
+    seconds: float = 2.0
     databases: Sequence[str] = ("postgres", "sqlite")
 
 

@@ -16,6 +16,8 @@ from ledger.errors import SettingsError
 
 _SCRIPTS = Path(__file__).parent / "wrk"
 _THREADS = 2
+_PATIENCE = 10
+"""Seconds until an answer counts as missing; slower ones than usual belong into the p99."""
 BALANCED = 0.6
 """A round is balanced when no worker had more than this share of the CPU time."""
 
@@ -65,6 +67,7 @@ def load(server: Server, request: Request, *, connections: int, seconds: float) 
     command = [
         require_wrk(),
         *("-t", str(min(_THREADS, connections)), "-c", str(connections), "-d", f"{max(1, round(seconds))}s"),
+        *("--timeout", f"{_PATIENCE}s"),
         *("-s", str(_SCRIPTS / f"{request.script}.lua"), *headers, server.url + request.path),
         *(["--", *request.arguments] if request.arguments else []),
     ]
