@@ -40,10 +40,16 @@ def doctor(session: Session, ctx: click.Context) -> None:
         if len(faults) > _SHOWN:
             click.echo(f"{subject}: and {len(faults) - _SHOWN} more")
         if not faults:
-            session.say(f"{subject}: sound")
+            _tell(session, f"{subject}: sound")
         sound = sound and not faults
     if not sound:
         ctx.exit(1)
+
+
+def _tell(session: Session, line: str) -> None:
+    """Good news, which is as much a result as a fault is; but who wants quiet can take it from the exit code."""
+    if not session.quiet:
+        click.echo(line)
 
 
 def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
@@ -66,7 +72,7 @@ def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
 def _token_faults(session: Session) -> list[str]:
     settings = with_kept_secret(session.settings)
     if settings is None:
-        session.say("settings: there is no secret of bearer tokens yet; it is made when one is needed")
+        _tell(session, "settings: there is no secret of bearer tokens yet; it is made when one is needed")
     else:
         token_verifier(settings)
     return []
@@ -76,7 +82,7 @@ def _database_faults(runtime: Runtime) -> list[str]:
     path = runtime.settings.database_url.removeprefix(_SQLITE)
     # Opening it would make the file, and who only looks should leave nothing behind.
     if path != runtime.settings.database_url and not Path(path).exists():
-        return ["There is no such file yet: run `order-ledger migrate`."]
+        return ["There is no such file yet; `order-ledger migrate` creates one."]
     problem = runtime.services.health.problem()
     return [] if problem is None else [problem]
 

@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
-from scripts.bootstrap import build
-from scripts.context import Session, pass_session
+from ledger.application import OrderLedger
+from ledger.errors import LedgerError, SettingsError
+from ledger.payments.gateway import Intent
+from ledger.statuses import Status
+from scripts.bootstrap import Runtime, build
+from scripts.context import ORDER_ID, Session, pass_session
 
 
 @click.command("pay")
-@click.argument("order", type=click.IntRange(1, 2**63 - 1))
+@click.argument("order", type=ORDER_ID)
 @click.option("--fail", is_flag=True, help="The payment fails instead.")
 @click.option("--refund", is_flag=True, help="Refund all that was received.")
 @pass_session
 def pay(session: Session, order: int, fail: bool, refund: bool) -> None:
-    """Settle the payment of ORDER at the sandbox gateway, and record what its webhook would tell."""
+    """Settle the payment of ORDER at the sandbox gateway, and record what its webhook would tell. Not in production."""
     if fail and refund:
         raise click.UsageError("--fail and --refund exclude each other.")
-    with build(session.settings) as runtime:
+    settings = session.settings
+    if settings.env == "production":
+        raise SettingsError("pay settles payments that nobody made, so it does not run with LEDGER_ENV=production")
+    with build(settings) as runtime:
         runtime.require_ready()
-        if refund:
-            runtime.sandbox.refund(order)
-            click.echo(f"All that was received for order {order} is refunded.")
-            return
-        outcome = runtime.services.ledger.settle_payment(runtime.sandbox.settle(order, fail=fail))
-        click.echo(f"Order {order} is {outcome.status}.")
+        click.echo(_refund(runtime, order) if refund else _settle(runtime, order, fail=fail))
+
+
+def _refund(runtime: Runtime, order: int) -> str:
+    if not runtime.sandbox.refund(order):
+        raise LedgerError(f"Nothing was received for order {order}.")
+    return f"All that was received for order {order} is refunded."
+
+
+def _settle(runtime: Runtime, order: int, *, fail: bool) -> str:
+    ledger = runtime.services.ledger
+    received = _intent(runtime, order).amount_received
+    if fail and received:
+        raise LedgerError(f"The payment of order {order} succeeded already, and can't fail any more.")
+    # A settled payment is told again, too: the notice of it may have been lost.
+    ledger.settle_payment(runtime.sandbox.settle(order, fail=fail))
+    status = _status(ledger, order)
+    if received:
+        return f"The payment of order {order} had succeeded already; the order is {status}."
+    return f"Order {order} is {status}."
+
+
+def _intent(runtime: Runtime, order: int) -> Intent:
+    created = json.loads(runtime.services.ledger.history(order)[0].body)
+    return runtime.sandbox.retrieve_intent(created["payment_intent_id"])
+
+
+def _status(ledger: OrderLedger, order: int) -> str:
+    """The order's status now, which is not that of a payment's notice when moves have followed it."""
+    latest = json.loads(ledger.history(order)[-1].body)
+    return str(latest.get("status", Status.PENDING))

@@ -15,7 +15,7 @@ from ledger.storage.log import RecordedEvent
 from projections.orders import VIEW, as_object
 from projections.store import fold
 from scripts.bootstrap import build
-from scripts.context import Session, pass_session
+from scripts.context import ORDER_ID, Session, WholeNumber, pass_session
 
 
 def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
@@ -29,9 +29,14 @@ def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 
 
 @click.command("replay")
-@click.argument("order", type=click.IntRange(1, 2**63 - 1))
-@click.option("--version", type=click.IntRange(min=1), metavar="N", help="As it was at this version.")
-@click.option("--as-of", callback=_moment, metavar="TIME", help="As it was at this moment (RFC 3339).")
+@click.argument("order", type=ORDER_ID)
+@click.option("--version", type=WholeNumber(1), metavar="N", help="As it was at this version.")
+@click.option(
+    "--as-of",
+    callback=_moment,
+    metavar="TIME",
+    help="As it was at this moment (RFC 3339). With --version: at the earlier of the two.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: the events and the state.")
 @pass_session
 def replay(session: Session, order: int, version: int | None, as_of: datetime | None, as_json: bool) -> None:
@@ -41,7 +46,7 @@ def replay(session: Session, order: int, version: int | None, as_of: datetime | 
         events = runtime.services.ledger.history(order)
     if version is not None:
         if version > len(events):
-            raise click.UsageError(f"Order {order} has {len(events)} versions.")
+            raise click.UsageError(f"Order {order} has no version {version} yet: it is at {len(events)}.")
         events = events[:version]
     if as_of is not None:
         events = [event for event in events if json.loads(event.body)["timestamp"] <= rfc3339(as_of)]
@@ -86,7 +91,7 @@ def _what(body: dict[str, Any]) -> str:
         return f"{body['previous']} -> {body['status']}"
     amount = body["amount_in_cents"]
     pieces = sum(line["quantity"] for line in body["lines"])
-    return f"{pieces} pieces, {amount // 100}.{amount % 100:02} {body['currency']}"
+    return f"{pieces} {'piece' if pieces == 1 else 'pieces'}, {amount // 100}.{amount % 100:02} {body['currency']}"
 
 
 def _who(actor: dict[str, Any]) -> str:
@@ -97,4 +102,5 @@ def _who(actor: dict[str, Any]) -> str:
 def _why(cause: dict[str, Any]) -> str:
     if "stripe_event_id" in cause:
         return str(cause["stripe_event_id"])
-    return f"request {cause['request_id']}" if "request_id" in cause else "-"
+    named = {"request": "request_id", "Idempotency-Key": "idempotency_key"}
+    return ", ".join(f"{name} {cause[member]}" for name, member in named.items() if member in cause) or "-"

@@ -19,7 +19,7 @@ from ledger.order import Order, place_order
 from ledger.payments.sandbox import SandboxGateway
 from ledger.statuses import Status
 from scripts.bootstrap import Runtime, build
-from scripts.context import Session, pass_session
+from scripts.context import Session, WholeNumber, pass_session
 
 _FIRST_ORDER = datetime(2025, 1, 1, 8, 0, tzinfo=UTC)
 _STAFF = Actor(1_000_001, Role.STAFF)
@@ -106,11 +106,11 @@ class Sower:
 
 
 @click.command("seed")
-@click.option("--orders", type=click.IntRange(1, 100_000_000), required=True, metavar="N", help="How many to make.")
+@click.option("--orders", type=WholeNumber(1, 100_000_000), required=True, metavar="N", help="How many to make.")
 @click.option(
     "--seed", "seed_number", type=int, default=1, show_default=True, help="The same seed, the same histories."
 )
-@click.option("--users", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="Users who order.")
+@click.option("--users", type=WholeNumber(1, 1_000_000), default=100, show_default=True, help="Users who order.")
 @pass_session
 def seed(session: Session, orders: int, seed_number: int, users: int) -> None:
     """Append synthetic orders with believable histories. Not in production."""
@@ -121,7 +121,7 @@ def seed(session: Session, orders: int, seed_number: int, users: int) -> None:
         runtime.migrate()
         batches = Sower(runtime, random.Random(seed_number), users).sow(orders)  # noqa: S311 - histories, not secrets
         _report(session, batches, orders)
-    session.say(f"{orders:,} orders are in the log.")
+    session.say(f"{orders:,} {'order was' if orders == 1 else 'orders were'} added.")
 
 
 def _report(session: Session, batches: Iterator[int], orders: int) -> None:

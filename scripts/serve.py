@@ -21,12 +21,16 @@ from ledger.actor import Role
 from ledger.errors import SettingsError
 from ledger.settings import Settings
 from scripts.bootstrap import Runtime, build, token_verifier
-from scripts.context import Session, pass_session
+from scripts.context import Session, WholeNumber, pass_session
 from scripts.secret import with_secret
 from scripts.tokens import make_token
 from scripts.worker import Worker, malformed_bodies_refused
 
 _METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+_NO_REAL_SALES = (
+    "Warning: the embedded sandbox gateway is the only payment gateway of this release, and moves no money: "
+    "do not use it for real sales."
+)
 _WELCOME_TTL = timedelta(hours=12)
 
 
@@ -143,14 +147,24 @@ def _welcome(settings: Settings, url: str) -> None:
         token = make_token(settings, user=1, role=Role.CUSTOMER, ttl=_WELCOME_TTL, now=now)
         click.echo(f"\nThe order ledger listens on {url} (documentation: {url}/docs). Stop it with Ctrl-C.\n")
         click.echo(f"A token of user 1, good for 12 hours:\n\n  export TOKEN={token}\n\nA first order:\n")
-        click.echo(f'  curl -s {url}/orders/new -H "Authorization: Bearer {token}" \\')
+        click.echo(f'  curl -s {url}/orders/new -H "Authorization: Bearer $TOKEN" \\')
         click.echo("       -H 'Content-Type: application/json' -d '[\"1\", \"1\"]'\n")
 
 
+def _address(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    try:
+        Settings.from_env({"LEDGER_BIND": value or ""})
+    except SettingsError as error:
+        raise click.BadParameter(f"{value!r} is not of the form ADDRESS:PORT, such as 127.0.0.1:8000.") from error
+    return value
+
+
 @click.command("serve")
-@click.option("--bind", metavar="ADDRESS:PORT", help="Where to listen (LEDGER_BIND); port 0 takes a free one.")
-@click.option("--workers", type=click.IntRange(1, 64), help="Worker processes (LEDGER_WORKERS).")
-@click.option("--threads", type=click.IntRange(1, 256), help="Threads of each worker (LEDGER_THREADS).")
+@click.option(
+    "--bind", callback=_address, metavar="ADDRESS:PORT", help="Where to listen (LEDGER_BIND); port 0 takes a free one."
+)
+@click.option("--workers", type=WholeNumber(1, 64), help="Worker processes (LEDGER_WORKERS).")
+@click.option("--threads", type=WholeNumber(1, 256), help="Threads of each worker (LEDGER_THREADS).")
 @click.option("--welcome", is_flag=True, help="Print a token and a first curl line once the ledger listens.")
 @pass_session
 def serve(session: Session, bind: str | None, workers: int | None, threads: int | None, welcome: bool) -> None:
@@ -166,5 +180,7 @@ def serve(session: Session, bind: str | None, workers: int | None, threads: int 
             _welcome(settings, url)
 
     prepare(settings)
+    if settings.env == "production":
+        session.say(_NO_REAL_SALES)
     with metrics_directory() as directory:
         Server(settings, directory, announce).run()

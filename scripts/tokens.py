@@ -11,10 +11,10 @@ from api.auth import MAX_USER, TOKEN_ROLES
 from ledger.actor import Role
 from ledger.errors import SettingsError
 from ledger.settings import Settings
-from scripts.context import Session, pass_session
+from scripts.context import Session, WholeNumber, pass_session
 from scripts.secret import with_secret
 
-_USER = click.IntRange(1, MAX_USER)
+_USER = WholeNumber(1, MAX_USER)
 
 
 def make_token(
@@ -41,7 +41,7 @@ def make_token(
 @click.option("--role", type=click.Choice(list(TOKEN_ROLES)), default=Role.CUSTOMER.value, show_default=True)
 @click.option(
     "--ttl",
-    type=click.IntRange(1, 366 * 86400),
+    type=WholeNumber(1, 366 * 86400, unit="seconds"),
     default=3600,
     show_default=True,
     metavar="SECONDS",

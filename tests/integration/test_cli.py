@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from ledger.actor import Actor, Cause, Role
 from ledger.settings import Settings
+from ledger.statuses import Status
 from scripts import cli
 from scripts.bootstrap import build
 from scripts.secret import with_secret
@@ -44,7 +46,7 @@ def test_the_doctor_finds_a_fresh_ledger_sound_only_after_migrate(shell: Shell) 
 
     assert shell.run("migrate").stderr == "The schema is up to date.\n"
     assert shell.run("migrate", "--help").exit_code == 0
-    assert "log and views (0 events): sound" in shell.run("doctor").stderr
+    assert "log and views (0 events): sound" in shell.run("doctor").stdout
 
 
 def test_the_doctor_only_looks(tmp_path: Path) -> None:
@@ -52,14 +54,16 @@ def test_the_doctor_only_looks(tmp_path: Path) -> None:
 
     told = shell.run("doctor", code=1)
 
-    assert "ledger.db: There is no such file yet: run `order-ledger migrate`." in told.stdout
-    assert "there is no secret of bearer tokens yet" in told.stderr
+    assert "ledger.db: There is no such file yet; `order-ledger migrate` creates one." in told.stdout
+    assert "there is no secret of bearer tokens yet" in told.stdout
+    assert told.stderr == ""
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_seeded_ledger_is_sound(shell: Shell) -> None:
-    assert shell.run("seed", "--orders", "60").stderr == "60 orders are in the log.\n"
-    assert "sound" in shell.run("doctor").stderr
+    assert shell.run("seed", "--orders", "60").stderr == "60 orders were added.\n"
+    assert shell.run("seed", "--orders", "1").stderr == "1 order was added.\n"
+    assert "sound" in shell.run("doctor").stdout
 
 
 def test_seeding_twice_adds(sqlite_shell: Shell) -> None:
@@ -81,8 +85,16 @@ def test_the_same_seed_makes_the_same_histories(tmp_path: Path) -> None:
     assert bodies("third", "8") != first
 
 
-def test_seed_is_not_for_production(sqlite_shell: Shell) -> None:
-    assert "LEDGER_ENV=production" in sqlite_shell.run("seed", "--orders", "1", code=2, LEDGER_ENV="production").stderr
+@pytest.mark.parametrize("command", [("seed", "--orders", "1"), ("pay", "1"), ("pay", "1", "--refund")])
+def test_what_is_made_up_is_not_for_production(sqlite_shell: Shell, command: tuple[str, ...]) -> None:
+    sqlite_shell.run("seed", "--orders", "1")
+    before = sqlite_shell.run("replay", "1").stdout
+
+    told = sqlite_shell.run(*command, code=2, LEDGER_ENV="production").stderr
+
+    assert told.endswith("so it does not run with LEDGER_ENV=production\n")
+    assert len(told.splitlines()) == 1
+    assert sqlite_shell.run("replay", "1").stdout == before
 
 
 def test_the_doctor_tells_what_is_wrong(tmp_path: Path, sqlite_shell: Shell) -> None:
@@ -95,7 +107,8 @@ def test_the_doctor_tells_what_is_wrong(tmp_path: Path, sqlite_shell: Shell) -> 
 
     assert "orders: row (1,)" in told.stdout
     assert "and " in told.stdout
-    assert "settings: sound" in told.stderr
+    assert "settings: sound" in told.stdout
+    assert told.stderr == ""
 
 
 def test_the_doctor_tells_of_settings_that_make_no_sense(sqlite_shell: Shell) -> None:
@@ -124,13 +137,13 @@ def test_a_database_that_is_down_is_one_line_and_exit_1(tmp_path: Path, command:
     assert len(told.output.splitlines()) == 1
 
 
-def place_order(shell: Shell) -> int:
+def place_order(shell: Shell, *products: str, **sent: str) -> int:
     shell.run("migrate")
     settings = with_secret(Settings.from_env(shell.environ))
     with build(settings) as runtime:
         runtime.migrate()
         headers = {"Authorization": "Bearer " + shell.run("token", "--user", "5").stdout.strip()}
-        answer = runtime.app().test_client().post("/orders/new", json=["1", "1"], headers=headers)
+        answer = runtime.app().test_client().post("/orders/new", json=products or ["1", "1"], headers=headers | sent)
     assert answer.status_code == 201
     order: int = answer.get_json()["id"]
     return order
@@ -145,8 +158,51 @@ def test_an_order_is_paid_once(shell: Shell) -> None:
     order = str(place_order(shell))
 
     assert shell.run("pay", order).stdout == f"Order {order} is order_paid.\n"
-    assert shell.run("pay", order).stdout == f"Order {order} is order_paid.\n"
+    told = shell.run("pay", order).stdout
+    assert told == f"The payment of order {order} had succeeded already; the order is order_paid.\n"
     assert state_of(shell, int(order))["version"] == 2
+
+
+def move(shell: Shell, order: int, status: Status) -> None:
+    with build(with_secret(Settings.from_env(shell.environ))) as runtime:
+        runtime.services.ledger.change_status(order, status, actor=Actor(9, Role.STAFF), cause=Cause())
+
+
+def test_pay_tells_the_status_that_the_order_has_now(sqlite_shell: Shell) -> None:
+    order = place_order(sqlite_shell)
+    move(sqlite_shell, order, Status.COMPLETED)
+
+    assert sqlite_shell.run("pay", str(order)).stdout == f"Order {order} is completed.\n"
+    told = sqlite_shell.run("pay", str(order)).stdout
+    assert told == f"The payment of order {order} had succeeded already; the order is completed.\n"
+
+
+def test_a_notice_that_was_lost_is_told_again(sqlite_shell: Shell) -> None:
+    order = place_order(sqlite_shell)
+    with build(with_secret(Settings.from_env(sqlite_shell.environ))) as runtime:
+        runtime.sandbox.settle(order)
+
+    told = sqlite_shell.run("pay", str(order)).stdout
+
+    assert told == f"The payment of order {order} had succeeded already; the order is order_paid.\n"
+
+
+def test_what_succeeded_can_not_fail_any_more(sqlite_shell: Shell) -> None:
+    order = str(place_order(sqlite_shell))
+    sqlite_shell.run("pay", order)
+
+    told = sqlite_shell.run("pay", order, "--fail", code=1)
+
+    assert told.output == f"order-ledger: The payment of order {order} succeeded already, and can't fail any more.\n"
+    assert state_of(sqlite_shell, int(order))["status"] == "order_paid"
+
+
+def test_nothing_is_refunded_of_what_was_not_received(sqlite_shell: Shell) -> None:
+    order = str(place_order(sqlite_shell))
+
+    told = sqlite_shell.run("pay", order, "--refund", code=1)
+
+    assert told.output == f"order-ledger: Nothing was received for order {order}.\n"
 
 
 def test_a_payment_fails_and_then_succeeds(shell: Shell) -> None:
@@ -183,6 +239,29 @@ def test_replay_as_a_table(shell: Shell) -> None:
     assert 'status: "order_paid"' in table
 
 
+def test_replay_shows_one_piece_and_the_idempotency_key(sqlite_shell: Shell) -> None:
+    order = place_order(sqlite_shell, "1", **{"Idempotency-Key": "[b]:cat:", "X-Request-Id": "trace"})
+
+    table = sqlite_shell.run("replay", str(order)).stdout
+
+    assert "1 piece, 19.99 usd" in table
+    assert "request trace, Idempotency-Key [b]:cat:" in table
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("token", "--user", "abc"), "'--user': 'abc' is not a whole number from 1 to"),
+        (("token", "--user", "1", "--ttl", "1h"), "'--ttl': '1h' is not a whole number of seconds from 1 to 31622400."),
+        (("replay", "1", "--version", "x"), "'--version': 'x' is not a whole number of 1 or more."),
+        (("seed", "--orders", "0"), "'--orders': '0' is not a whole number from 1 to 100000000."),
+        (("serve", "--bind", "foo"), "'--bind': 'foo' is not of the form ADDRESS:PORT, such as 127.0.0.1:8000."),
+    ],
+)
+def test_what_was_expected_is_said(sqlite_shell: Shell, arguments: tuple[str, ...], expected: str) -> None:
+    assert expected in sqlite_shell.run(*arguments, code=2).stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -208,7 +287,9 @@ def test_wrong_usage_is_exit_2(sqlite_shell: Shell, arguments: tuple[str, ...]) 
 def test_a_version_that_is_not_there_is_wrong_usage(sqlite_shell: Shell) -> None:
     order = place_order(sqlite_shell)
 
-    assert f"Order {order} has 1 versions" in sqlite_shell.run("replay", str(order), "--version", "2", code=2).stderr
+    told = sqlite_shell.run("replay", str(order), "--version", "2", code=2).stderr
+
+    assert f"Order {order} has no version 2 yet: it is at 1." in told
 
 
 @pytest.mark.parametrize("command", [("pay", "4711"), ("replay", "4711"), ("pay", "4711", "--refund")])
