@@ -1,4 +1,4 @@
-"""Fixtures for all tests: a PostgreSQL server a session, and storages to run on."""
+"""Fixtures for all tests: a PostgreSQL server a session, storages to run on, and servers to talk to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.postgres import temporary_database, temporary_server
+from tests.support.server import Server
 from tests.support.storages import Store, opened_store
 
 
@@ -62,3 +63,22 @@ def memory_store() -> Iterator[Store]:
     """A ledger in memory, for tests that are not about storage."""
     with opened_store("sqlite:///:memory:") as opened:
         yield opened
+
+
+@pytest.fixture
+def server(database_url: str, tmp_path: Path) -> Iterator[Server]:
+    """A running server of this test alone, on each database that processes can share."""
+    started = Server(tmp_path, database_url)
+    started.start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server on SQLite for all tests of a module."""
+    directory = tmp_path_factory.mktemp("server")
+    started = Server(directory, f"sqlite:///{directory}/ledger.db")
+    started.start()
+    yield started
+    started.stop()

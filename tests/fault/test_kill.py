@@ -56,6 +56,7 @@ class Writer(threading.Thread):
 def test_kill_in_the_middle_of_writes(database_url: str, tmp_path: Path) -> None:
     server = Server(tmp_path, database_url)
     acknowledged: dict[str, int] = {}
+    unanswered: list[str] = []
     for round_number in range(ROUNDS):
         server.start()
         writers = [Writer(server, user, round_number) for user in range(1, CLIENTS + 1)]
@@ -68,10 +69,11 @@ def test_kill_in_the_middle_of_writes(database_url: str, tmp_path: Path) -> None
             writer.join(60)
             assert writer.unexpected == []
             acknowledged.update(writer.acknowledged)
+            unanswered.extend(writer.unanswered)
         assert any(writer.acknowledged for writer in writers), "the kill came before the first write"
 
     server.start()
-    _retry_unanswered_and_check(server, acknowledged, [key for writer in writers for key in writer.unanswered])
+    _retry_unanswered_and_check(server, acknowledged, unanswered)
     server.stop()
 
 

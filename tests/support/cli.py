@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,26 +65,27 @@ class Server:
         return self.process.wait(SECONDS)
 
 
-@contextmanager
-def served(*options: str, environ: Mapping[str, str], log: Path) -> Iterator[Server]:
-    """A server on a free port, once it answers; killed in the end if it still runs."""
+def launch(*options: str, environ: Mapping[str, str], log: Path) -> Server:
+    """A server on a free port, once it answers."""
     command = (*CLI, "serve", "--bind", "127.0.0.1:0", *options)
     with log.open("wb") as sink:
         process = subprocess.Popen(command, env=dict(environ), cwd=ROOT, stdout=sink, stderr=sink)
+    deadline = time.monotonic() + SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        for line in log.read_text().splitlines():
+            if line.startswith("Listening on "):
+                return Server(process, line.removeprefix("Listening on "), log)
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(f"the server did not start, or ended with {process.wait()}:\n{log.read_text()}")
+
+
+@contextmanager
+def served(*options: str, environ: Mapping[str, str], log: Path) -> Iterator[Server]:
+    """A server on a free port, once it answers; stopped in the end if it still runs."""
+    running = launch(*options, environ=environ, log=log)
     try:
-        yield Server(process, _announced_url(process, log), log)
+        yield running
     finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(SECONDS)
-
-
-def _announced_url(process: subprocess.Popen[bytes], log: Path) -> str:
-    while True:
-        try:
-            process.wait(0.05)
-            raise AssertionError(f"the server ended with {process.returncode}:\n{log.read_text()}")
-        except subprocess.TimeoutExpired:
-            for line in log.read_text().splitlines():
-                if line.startswith("Listening on "):
-                    return line.removeprefix("Listening on ")
+        if running.process.poll() is None:
+            running.stop()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from eventsourcing.persistence import PersistenceError, StoredEvent
 
+from ledger.errors import LedgerError
 from ledger.storage import open_database
 from ledger.storage.recorder import LogRecorder
 from projections.store import inline_writes
@@ -29,7 +30,7 @@ def append_many(url: str, threads: int, events: int, failures: multiprocessing.Q
             run = [StoredEvent(stream, version + number, "Unrelated", BODY) for number in range(1, count + 1)]
             try:
                 recorder.insert_events(run)
-            except PersistenceError as error:
+            except (PersistenceError, LedgerError) as error:
                 failures.put(repr(error))
                 return
             version += count
