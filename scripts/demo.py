@@ -94,7 +94,7 @@ def tour(url: str, environ: dict[str, str]) -> None:
     _expect(order["amountInCents"], sum(line["quantity"] * line["priceInCents"] for line in cart))
     paid = {"orderId": order["id"], "status": "Order Paid"}
 
-    print("\nNobody marks an order paid that isn't")
+    print("\nNo customer marks an order paid that isn't")
     step.call("POST", "/orders/status-update", paid, token=customer, expected=400)
 
     print("\nThe customer pays, staff ships, and the order is completed")
