@@ -170,12 +170,24 @@ def test_a_client_that_falls_silent_is_let_go(server: Server) -> None:
 
 def test_welcome_shows_a_token_and_a_line_that_work(tmp_path: Path) -> None:
     with served("--welcome", environ=environ_in(tmp_path), log=tmp_path / "log") as running:
-        shown = running.log.read_text()
+        deadline = time.monotonic() + 30
+        while "Content-Type" not in (shown := running.log.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)  # it is told after the line that the server listens
         token = next(line.partition("TOKEN=")[2] for line in shown.splitlines() if "export TOKEN=" in line)
         answer = requests.get(f"{running.url}/orders", headers={"Authorization": f"Bearer {token}"}, timeout=10)
 
     assert (answer.status_code, answer.json()) == (200, [])
-    assert f"curl -s {running.url}/orders/new" in shown
+    assert f'curl -s {running.url}/orders/new -H "Authorization: Bearer $TOKEN"' in shown
+    assert shown.count(token) == 1
+
+
+@pytest.mark.parametrize(("env", "warned"), [("development", 0), ("production", 1)])
+def test_in_production_it_warns_that_no_money_is_moved(tmp_path: Path, env: str, warned: int) -> None:
+    environ = environ_in(tmp_path, LEDGER_ENV=env, LEDGER_JWT_SECRET="x" * 32)
+    with served("--workers", "1", environ=environ, log=tmp_path / "log") as running:
+        lines = running.log.read_text().splitlines()
+
+    assert len([line for line in lines if "do not use it for real sales" in line]) == warned
 
 
 @pytest.mark.postgres
