@@ -15,8 +15,8 @@ from jwt.exceptions import PyJWKClientConnectionError, PyJWKClientError
 
 from api.problems import Refusal
 from ledger.errors import SettingsError
+from ledger.settings import MIN_SECRET_BYTES
 
-MIN_SECRET_BYTES = 32
 MIN_RSA_BITS = 2048
 JWKS_TIMEOUT = 3.0
 JWKS_LIFESPAN = 300.0

@@ -43,7 +43,7 @@ SETTINGS: tuple[Setting, ...] = (
 
 _FORBIDDEN = "POSTGRES_ENABLE_DB_FUNCTIONS"
 _DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
-_JWT_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key of at least the size of the hash output
+MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key of at least the size of the hash output
 _ZERO_OR_THREE_DECIMALS = frozenset(
     [
         "bif",
@@ -160,8 +160,8 @@ class _Reader:
 
     def secret(self, name: str) -> str | None:
         value = self.optional(name)
-        if value is not None and len(value.encode()) < _JWT_SECRET_BYTES:
-            raise SettingsError(f"{name} must be at least {_JWT_SECRET_BYTES} bytes long")
+        if value is not None and len(value.encode()) < MIN_SECRET_BYTES:
+            raise SettingsError(f"{name} must be at least {MIN_SECRET_BYTES} bytes long")
         return value
 
     def url(self, name: str) -> str | None:

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from api.token_keys import MIN_SECRET_BYTES
 from ledger.errors import SettingsError
-from ledger.settings import Settings
+from ledger.settings import MIN_SECRET_BYTES, Settings
 
 SECRET_FILE = "jwt-secret"  # noqa: S105 - the name of the file, not a secret
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO

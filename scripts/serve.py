@@ -37,9 +37,8 @@ _WELCOME_TTL = timedelta(hours=12)
 class Server(BaseApplication):  # type: ignore[misc]
     """One ledger behind gunicorn. The application is built in each worker: pools and threads don't survive a fork."""
 
-    def __init__(self, settings: Settings, metrics_dir: str, announce: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, announce: Callable[[str], None]) -> None:
         self._settings = settings
-        self._metrics_dir = metrics_dir
         self._announce = announce
         self._runtime: Runtime | None = None
         super().__init__()
@@ -62,7 +61,6 @@ class Server(BaseApplication):  # type: ignore[misc]
             "on_starting": lambda _: _log_to_stderr(self._settings.log_level),
             "post_worker_init": self._worker_ready,
             "worker_exit": self._worker_gone,
-            "child_exit": self._worker_buried,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
@@ -80,11 +78,6 @@ class Server(BaseApplication):  # type: ignore[misc]
         if self._runtime is not None:
             self._runtime.close()
 
-    def _worker_buried(self, _server: Any, worker: Any) -> None:
-        from prometheus_client import multiprocess  # noqa: PLC0415 - it looks for the directory when imported
-
-        multiprocess.mark_process_dead(worker.pid, self._metrics_dir)  # type: ignore[no-untyped-call]
-
 
 def prepare(settings: Settings) -> None:
     """Creates the schema, and meets everything that would stop a worker, while it can still be said in one line."""
@@ -97,13 +90,13 @@ def prepare(settings: Settings) -> None:
 
 
 @contextmanager
-def metrics_directory() -> Iterator[str]:
+def metrics_directory() -> Iterator[None]:
     """A private directory where the workers' metrics meet, gone afterwards."""
     directory = tempfile.mkdtemp(prefix="order-ledger-metrics-")
     os.environ[_METRICS_DIR] = directory  # prometheus_client takes it from nowhere else
     owner = os.getpid()
     try:
-        yield directory
+        yield
     finally:
         if os.getpid() == owner:  # workers leave through here too
             shutil.rmtree(directory, ignore_errors=True)
@@ -182,5 +175,5 @@ def serve(session: Session, bind: str | None, workers: int | None, threads: int 
     prepare(settings)
     if settings.env == "production":
         session.say(_NO_REAL_SALES)
-    with metrics_directory() as directory:
-        Server(settings, directory, announce).run()
+    with metrics_directory():
+        Server(settings, announce).run()

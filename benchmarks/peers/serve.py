@@ -14,9 +14,9 @@ from scripts.serve import Server, metrics_directory
 class PeerServer(Server):
     """The ledger's server with another application in it."""
 
-    def __init__(self, peer: str, settings: Settings, metrics_dir: str) -> None:
+    def __init__(self, peer: str, settings: Settings) -> None:
         self._peer = peer
-        super().__init__(settings, metrics_dir, lambda url: print(f"Listening on {url}", file=sys.stderr, flush=True))
+        super().__init__(settings, lambda url: print(f"Listening on {url}", file=sys.stderr, flush=True))
 
     def load(self) -> Any:
         """Builds the peer, in a worker."""
@@ -32,8 +32,8 @@ class PeerServer(Server):
 
 def main() -> None:
     """``python -m benchmarks.peers.serve hello|crud``, with LEDGER_* settings."""
-    with metrics_directory() as directory:
-        PeerServer(sys.argv[1], Settings.from_env(os.environ), directory).run()
+    with metrics_directory():
+        PeerServer(sys.argv[1], Settings.from_env(os.environ)).run()
 
 
 if __name__ == "__main__":

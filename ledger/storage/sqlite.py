@@ -165,9 +165,9 @@ class SqliteDatabase:
 
 def _make_file(path: Path) -> None:
     """Makes the file for its owner only: it holds client secrets."""
-    if path.exists():
-        return
     try:
+        if path.exists():
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600, exist_ok=True)
     except OSError as error:
