@@ -1,6 +1,6 @@
 """``order-ledger``: the commands, and what every failure looks like: one line on stderr and an exit code.
 
-0: done. 1: the check failed, or something that is needed can't be reached. 2: wrong usage or settings.
+0: done. 1: refused, the check failed, or something that is needed can't be reached. 2: wrong usage or settings.
 """
 
 from __future__ import annotations
