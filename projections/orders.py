@@ -17,6 +17,7 @@ from ledger.order import order_id_of
 from ledger.payments.gateway import Intent
 from ledger.statuses import Status
 from ledger.storage import Database
+from ledger.storage.database import Dialect
 from ledger.storage.tables import Row, Table
 from projections.view import Change, EventFacts, Insert, Update, View
 
@@ -83,6 +84,7 @@ class OrderPage:
     next_cursor: int | None
 
 
+_NO_ORDER = 2**63 - 1  # above every order id
 _JOIN = "FROM orders JOIN payment_intents USING (order_id)"
 
 
@@ -124,19 +126,34 @@ class OrderReads:
 
     def page(self, user_id: int, *, status: Status | None, before: int | None, limit: int) -> OrderPage:
         """A user's orders, newest first: at most ``limit`` of those with ids below ``before``, in this status."""
-        condition = "user_id = ?"
-        parameters: list[object] = [user_id]
-        if status is not None:
-            condition, parameters = f"{condition} AND status = ?", [*parameters, status.value]
-        if before is not None:
-            condition, parameters = f"{condition} AND order_id < ?", [*parameters, before]
-        query = (
-            f"SELECT order_id, document, client_secret, status {_JOIN} WHERE {condition} ORDER BY order_id DESC LIMIT ?"
-        )
+        query, parameters = page_query(self._database.dialect, user_id, status, before, limit)
         with self._database.read() as cursor:
-            rows = cursor.execute(query, [*parameters, limit + 1])
+            rows = cursor.execute(query, parameters)
         body = b"[" + b",".join(_rendered(*row[1:]) for row in rows[:limit]) + b"]"
         return OrderPage(body, rows[limit - 1][0] if len(rows) > limit else None)
+
+
+def page_query(
+    dialect: Dialect, user_id: int, status: Status | None, before: int | None, limit: int
+) -> tuple[str, list[object]]:
+    """The statement of one page and its parameters; it asks for one row more than the limit, to know if there are more.
+
+    PostgreSQL is given a range of the one index that has these rows in the order asked for: for plain equality it may
+    walk all newer orders of other users instead. SQLite seeks by plain equality, and not by such a range.
+    """
+    columns = ("user_id", "status") if status else ("user_id",)
+    values = (user_id, status.value) if status else (user_id,)
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    if dialect == "postgres":
+        condition = f"({names}) >= ({marks}) AND ({names}, order_id) < ({marks}, ?)"
+    else:
+        condition = f"({names}) = ({marks}) AND order_id < ?"
+    query = (
+        f"SELECT order_id, document, client_secret, status {_JOIN} WHERE {condition}"
+        f" ORDER BY {', '.join(f'{column} DESC' for column in columns)}, order_id DESC LIMIT ?"
+    )
+    bounds = [*values, *values] if dialect == "postgres" else [*values]
+    return query, [*bounds, _NO_ORDER if before is None else before, limit + 1]
 
 
 def _rendered(document: str, client_secret: str, status: str) -> bytes:

@@ -24,6 +24,12 @@ from ledger.storage.tables import Row, TableWrites
 _STREAM_ROWS = 5000
 
 
+_SLOW_PLANS = ("seqscan", "bitmapscan", "sort", "incremental_sort", "hashjoin", "mergejoin")
+_PLANS = {f"enable_{plan}": "off" for plan in _SLOW_PLANS} | {"jit": "off", "plan_cache_mode": "force_generic_plan"}
+"""Every query of the ledger finds its rows by key, in an index that has them in order. The planner is held to that,
+and plans a statement once: while its statistics are new it would sort all orders of a user for a page of twenty."""
+
+
 class PostgresCursor:
     """Runs statements on one PostgreSQL connection."""
 
@@ -148,11 +154,14 @@ class PostgresDatabase:
 
     def _configure(self, connection: Connection) -> None:
         register_arrays(connection)
-        connection.execute(
-            "SELECT set_config('statement_timeout', %(ms)s, false), set_config('lock_timeout', %(ms)s, false),"
-            " set_config('idle_in_transaction_session_timeout', %(idle)s, false)",
-            {"ms": f"{self._milliseconds}ms", "idle": f"{self._milliseconds * 4}ms"},
-        )
+        settings = {
+            "statement_timeout": f"{self._milliseconds}ms",
+            "lock_timeout": f"{self._milliseconds}ms",
+            "idle_in_transaction_session_timeout": f"{self._milliseconds * 4}ms",
+            **_PLANS,
+        }
+        calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
+        connection.execute(f"SELECT {calls}", [part for setting in settings.items() for part in setting])
 
 
 @lru_cache(maxsize=512)

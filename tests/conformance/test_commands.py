@@ -25,6 +25,7 @@ from ledger.errors import (
 from ledger.leads import LeadMove
 from ledger.payments.gateway import PaymentNotice
 from ledger.statuses import Status
+from projections.orders import page_query
 from tests.support.storages import ADMIN, AUDITOR, CUSTOMER, OTHER, STAFF, Store
 
 CART = [CartItem("1"), CartItem("1")]
@@ -237,6 +238,25 @@ def test_pages_are_newest_first_and_meet_without_gaps(store: Store) -> None:
     assert store.orders.detail(99, CUSTOMER) is None
     with pytest.raises(KeyError):
         store.orders.as_created(99)
+
+
+@pytest.mark.parametrize("status", [None, Status.PENDING])
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_a_page_is_read_from_the_index_that_has_it_in_order(
+    store: Store, status: Status | None, analyzed: bool
+) -> None:
+    for number in range(60):
+        place(store, OTHER if number > 30 else CUSTOMER)
+    if analyzed:
+        with store.database.write() as cursor:
+            cursor.execute("ANALYZE")
+    postgres = store.database.dialect == "postgres"
+    query, parameters = page_query(store.database.dialect, 1, status, 20, 5)
+    with store.database.read() as cursor:
+        rows = cursor.execute(f"EXPLAIN {'' if postgres else 'QUERY PLAN '}{query}", parameters)
+    plan = "\n".join(str(row[-1]) for row in rows)
+    assert ("orders_by_user_id_status_order_id" if status else "orders_by_user_id_order_id") in plan
+    assert not any(word in plan for word in ("SCAN", "Seq Scan", "Sort", "TEMP B-TREE", "Filter"))
 
 
 def test_boards_are_per_user_and_event_sourced(store: Store) -> None:
