@@ -124,7 +124,7 @@ class PostgresDatabase:
                 yield connection
         except psycopg.IntegrityError as error:
             raise IntegrityError(str(error)) from error
-        except psycopg.DataError as error:
+        except (psycopg.DataError, OverflowError) as error:
             raise DataError(str(error)) from error
         except PoolTimeout as error:
             raise StorageUnavailable(f"The database can't be reached: {self._refusal or error}") from error

@@ -8,79 +8,111 @@ has read the events that made them.
 Every part reads from ``head``, so that no row is locked before the writers' lock is held: the order in which the parts
 of such a statement run is not defined.
 
-Each column travels as one array, so the statement's text depends only on which tables and columns are written, and
-is prepared once for each such shape.
+Each column travels as one array, and a row that is the only one of its table as plain values, which the server takes
+in half the time. The statement's text so depends only on which tables and columns are written, and on which of them
+have one row; it is prepared once for each such shape.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
+
+from psycopg.types.numeric import Int8
 
 from ledger.storage.log import NewEvent
 from ledger.storage.postgres_arrays import Bigints, Texts
-from ledger.storage.tables import ColumnType, Row, Table, TableWrites
+from ledger.storage.tables import Row, Table, TableWrites
 
-_APPEND = (
-    "WITH head AS MATERIALIZED (SELECT ledger_head() AS position), appended AS ("
-    "INSERT INTO events (position, stream, version, type, body)"
-    " SELECT head.position + new.number, new.stream, new.version, new.type, new.body"
-    " FROM head, unnest(%s::text[], %s::bigint[], %s::text[], %s::text[])"
-    " WITH ORDINALITY AS new (stream, version, type, body, number))"
-)
+_EVENTS = Table("events", {"stream": "text", "version": "bigint", "type": "text", "body": "text"})
 
-_EVENT_TYPES: tuple[ColumnType, ...] = ("text", "bigint", "text", "text")
-
-Part = tuple[Table, tuple[str, ...]]
-"""A table with the columns that are updated, or none for an insert of whole rows."""
+Value = Bigints | Texts | Int8 | str
 
 
-def append_statement(events: Sequence[NewEvent], writes: Sequence[TableWrites]) -> tuple[str, list[Bigints | Texts]]:
+class Part(NamedTuple):
+    """A table with the columns that are updated, or none for an insert of whole rows, and whether of one row only."""
+
+    table: Table
+    columns: tuple[str, ...]
+    single: bool
+
+    @property
+    def sent(self) -> tuple[str, ...]:
+        """The columns whose values travel, in order."""
+        return (*self.columns, *self.table.key) if self.columns else tuple(self.table.columns)
+
+
+def append_statement(events: Sequence[NewEvent], writes: Sequence[TableWrites]) -> tuple[str, list[Value]]:
     """The statement, which answers one row with the head of the log before it, and its parameters."""
-    parameters = _arrays(_EVENT_TYPES, events)
+    parameters: list[Value] = []
     shape: list[Part] = []
-    for (table, columns), rows in _parts(writes):
-        shape.append((table, columns))
-        parameters.extend(_arrays([table.columns[column] for column in _sent(table, columns)], rows))
+    for table, columns, rows in _parts(events, writes):
+        part = Part(table, columns, len(rows) == 1)
+        shape.append(part)
+        parameters.extend(_values(part, rows))
     return _text(tuple(shape)), parameters
 
 
-def _parts(writes: Sequence[TableWrites]) -> Iterator[tuple[Part, Sequence[Row]]]:
+def _parts(
+    events: Sequence[NewEvent], writes: Sequence[TableWrites]
+) -> Iterator[tuple[Table, tuple[str, ...], Sequence[Row]]]:
+    yield _EVENTS, (), events
     for written in writes:
         if written.inserts:
-            yield (written.table, ()), written.inserts
+            yield written.table, (), written.inserts
         for columns, rows in written.updates.items():
-            yield (written.table, columns), rows
+            yield written.table, columns, rows
 
 
-def _sent(table: Table, columns: tuple[str, ...]) -> tuple[str, ...]:
-    return (*columns, *table.key) if columns else tuple(table.columns)
-
-
-def _arrays(types: Sequence[ColumnType], rows: Sequence[Row]) -> list[Bigints | Texts]:
+def _values(part: Part, rows: Sequence[Row]) -> list[Value]:
+    types = [part.table.columns[column] for column in part.sent]
+    if part.single:
+        return [Int8(value) if type == "bigint" else value for type, value in zip(types, rows[0], strict=True)]
     columns = zip(*rows, strict=True)
     return [Bigints(column) if type == "bigint" else Texts(column) for type, column in zip(types, columns, strict=True)]
 
 
 @lru_cache(maxsize=256)
 def _text(shape: tuple[Part, ...]) -> str:
+    events, *others = shape
     parts = [
-        f"written_{number} AS ({_update(table, columns) if columns else _insert(table)})"
-        for number, (table, columns) in enumerate(shape)
+        "head AS MATERIALIZED (SELECT ledger_head() AS position)",
+        f"appended AS ({_append(events)})",
+        *(
+            f"written_{number} AS ({_update(part) if part.columns else _insert(part)})"
+            for number, part in enumerate(others)
+        ),
     ]
-    return f"{', '.join([_APPEND, *parts])} SELECT position FROM head"
+    return f"WITH {', '.join(parts)} SELECT position FROM head"
 
 
-def _insert(table: Table) -> str:
-    return f"INSERT INTO {table.name} ({', '.join(table.columns)}) SELECT new.* FROM head, {_unnested(table, ())}"
+def _append(events: Part) -> str:
+    names = ", ".join(events.sent)
+    number = "1" if events.single else "new.ordinality"
+    return (
+        f"INSERT INTO events (position, {names}) SELECT head.position + {number},"
+        f" {', '.join(f'new.{name}' for name in events.sent)} FROM head, {_rows(events)}"
+    )
 
 
-def _update(table: Table, columns: tuple[str, ...]) -> str:
-    assignments = ", ".join(f"{column} = new.{column}" for column in columns)
+def _insert(part: Part) -> str:
+    names = ", ".join(part.sent)
+    values = ", ".join(f"new.{name}" for name in part.sent)
+    return f"INSERT INTO {part.table.name} ({names}) SELECT {values} FROM head, {_rows(part)}"
+
+
+def _update(part: Part) -> str:
+    table = part.table
+    assignments = ", ".join(f"{column} = new.{column}" for column in part.columns)
     condition = " AND ".join(f"{table.name}.{column} = new.{column}" for column in table.key)
-    return f"UPDATE {table.name} SET {assignments} FROM head, {_unnested(table, columns)} WHERE {condition}"
+    return f"UPDATE {table.name} SET {assignments} FROM head, {_rows(part)} WHERE {condition}"
 
 
-def _unnested(table: Table, columns: tuple[str, ...]) -> str:
-    sent = _sent(table, columns)
-    return f"unnest({', '.join(f'%s::{table.columns[column]}[]' for column in sent)}) AS new ({', '.join(sent)})"
+def _rows(part: Part) -> str:
+    """The rows that were sent, as a table ``new`` with their columns and, of several, their ``ordinality`` from 1."""
+    types, names = part.table.columns, ", ".join(part.sent)
+    if part.single:
+        return f"(SELECT {', '.join(f'%s::{types[column]}' for column in part.sent)}) AS new ({names})"
+    arrays = ", ".join(f"%s::{types[column]}[]" for column in part.sent)
+    return f"unnest({arrays}) WITH ORDINALITY AS new ({names}, ordinality)"
