@@ -16,7 +16,7 @@ from api.answers import ProblemSchema
 from api.problems import MEDIA_TYPE
 from api.request_ids import HEADER as REQUEST_ID
 from api.schemas import NO_NUL, CartItemSchema, LeadMoveSchema
-from ledger.cart import MAX_ITEMS
+from ledger.catalogue import MAX_ITEMS
 from ledger.leads import LEAD_STATUSES
 
 View = TypeVar("View", bound=Callable[..., Any])

@@ -9,7 +9,8 @@ from marshmallow import RAISE, Schema, ValidationError, fields, post_load, valid
 
 from api.problems import Refusal
 from api.strict_json import MAX_INTEGER
-from ledger.cart import MAX_AMOUNT_IN_CENTS, MAX_ITEMS, MAX_QUANTITY, CartItem
+from ledger.cart import MAX_AMOUNT_IN_CENTS, MAX_QUANTITY, CartItem
+from ledger.catalogue import MAX_ITEMS
 from ledger.leads import LEAD_STATUSES, LeadMove
 from ledger.statuses import Status
 

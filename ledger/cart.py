@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from ledger.catalogue import Catalogue, Product
+from ledger.catalogue import MAX_ITEMS, Catalogue, Product
 from ledger.errors import InvalidCart
 
-MAX_ITEMS = 200
 MAX_QUANTITY = 10_000
 MAX_AMOUNT_IN_CENTS = 99_999_999
 """Stripe's largest amount with two decimals: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts"""

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from ledger.errors import SettingsError
 
+MAX_ITEMS = 200
+"""Items that an order takes; the demo cart has no more, so that it can be posted unchanged."""
+
 
 @dataclass(frozen=True, slots=True)
 class Product:
@@ -44,7 +47,7 @@ class Catalogue:
             entries = json.loads(source.read_text(encoding="utf-8"))
         except OSError as error:
             raise SettingsError(f"LEDGER_CATALOGUE: {path} can't be read: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SettingsError(f"LEDGER_CATALOGUE: {path} is not JSON in UTF-8: {error}") from error
         if not isinstance(entries, list) or not entries:
             raise SettingsError("LEDGER_CATALOGUE: a JSON array of at least one product is expected")
@@ -60,7 +63,7 @@ class Catalogue:
         """The demo catalogue as ``GET /orders/demo-cart`` serves it."""
         return [
             {"id": item.id, "name": item.name, "quantity": item.demo_quantity, "priceInCents": item.price_in_cents}
-            for item in self.products
+            for item in self.products[:MAX_ITEMS]
         ]
 
 
@@ -73,6 +76,7 @@ def _product(index: int, entry: object) -> Product:
         if type(value) is not int or not low <= value <= high:
             raise SettingsError(f"LEDGER_CATALOGUE: product {index}: {name} must be an integer from {low} to {high}")
     for name in ("sku", "name"):
-        if not isinstance(entry.get(name), str) or not entry[name].strip():
-            raise SettingsError(f"LEDGER_CATALOGUE: product {index}: {name} must be a non-empty string")
+        text = entry.get(name)
+        if not isinstance(text, str) or not text.strip() or not text.isprintable():
+            raise SettingsError(f"LEDGER_CATALOGUE: product {index}: {name} must be a string of printable characters")
     return Product(entry["id"], entry["sku"], entry["name"], entry["priceInCents"], entry.get("demoQuantity", 1))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
+from urllib.parse import urlsplit
 
 from ledger.errors import SettingsError
 
@@ -166,7 +167,7 @@ class _Reader:
 
     def url(self, name: str) -> str | None:
         value = self.optional(name)
-        if value is not None and not re.match(r"https?://[^/\s]+", value):
+        if value is not None and not _is_http_url(value):
             raise SettingsError(f"{name} must be an http or https URL")
         return value
 
@@ -175,6 +176,14 @@ class _Reader:
         if value in _ZERO_OR_THREE_DECIMALS:
             raise SettingsError(f"{name}: amounts are in cents, so a currency with two decimals is needed, not {value}")
         return value
+
+
+def _is_http_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _meaning(name: str) -> str:

@@ -18,6 +18,7 @@ def migrate(database: Database) -> None:
     Safe to run at any time and by several processes at once. Raises SettingsError, and changes nothing, when schema or
     views are another release's.
     """
+    database.create()
     with database.write() as cursor:
         if exists(cursor, database.dialect, "ledger_schema") and _is_another_releases(cursor):
             raise SettingsError("the database was made by another release; this one does not understand it")

@@ -58,6 +58,9 @@ class Server(BaseApplication):  # type: ignore[misc]
             "graceful_timeout": 30,
             "keepalive": 15,
             "limit_request_line": 8190,
+            # No header is taken for the word of a proxy: nothing here needs it, and SCRIPT_NAME would move the routes.
+            "forwarded_allow_ips": "",
+            "forwarder_headers": "",
             "on_starting": lambda _: _log_to_stderr(self._settings.log_level),
             "post_worker_init": self._worker_ready,
             "worker_exit": self._worker_gone,

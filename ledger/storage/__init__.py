@@ -10,7 +10,7 @@ __all__ = ["Cursor", "Database", "open_database"]
 
 
 def open_database(url: str, *, pool_size: int = 8, timeout: float = 5.0) -> Database:
-    """Opens the database that a URL names. A SQLite file is made when it is first used; no table ever is.
+    """Opens the database that a URL names; nothing is created in it (see ``Database.create`` and projections/migrate).
 
     ``sqlite:///PATH`` (relative to the working directory; ``sqlite:////abs/path`` is absolute; ``:memory:`` lives as
     long as the object) or a libpq URI. ``timeout`` (seconds) bounds waits for connections, locks and statements.

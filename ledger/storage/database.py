@@ -42,6 +42,9 @@ class Database(Protocol):
 
     dialect: Dialect
 
+    def create(self) -> None:
+        """Makes an empty database where there is none, as far as that is the ledger's to do."""
+
     def read(self) -> AbstractContextManager[Cursor]:
         """Single statements, each consistent by itself."""
 

@@ -76,6 +76,9 @@ class PostgresDatabase:
             open=False,
         )
 
+    def create(self) -> None:
+        """Nothing: databases are made by the server's administrator."""
+
     @contextmanager
     def read(self) -> Iterator[PostgresCursor]:
         with self._connection() as connection:

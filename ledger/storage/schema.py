@@ -43,6 +43,14 @@ _ORDER_IDS = {
     "sqlite": "CREATE TABLE IF NOT EXISTS order_ids (last integer NOT NULL)",
 }
 
+_ORDER_IDS_BEHIND = {
+    "postgres": "SELECT setval('order_ids', max(order_id)) FROM payment_intents"
+    " HAVING max(order_id) > (SELECT last_value FROM order_ids)",
+    "sqlite": "UPDATE order_ids SET last = (SELECT max(order_id) FROM payment_intents)"
+    " WHERE last < (SELECT max(order_id) FROM payment_intents)",
+}
+"""Moves the counter past every order there is: it may have been restored from elsewhere than the orders."""
+
 
 def create_schema(cursor: Cursor, dialect: Dialect) -> None:
     """Creates what is missing; run inside ``write``, so that two who start at once take turns."""
@@ -58,6 +66,7 @@ def create_schema(cursor: Cursor, dialect: Dialect) -> None:
     cursor.execute(_ORDER_IDS[dialect])
     if dialect == "sqlite":
         cursor.execute("INSERT INTO order_ids SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM order_ids)")
+    cursor.execute(_ORDER_IDS_BEHIND[dialect])
     cursor.execute(
         "INSERT INTO ledger_schema SELECT ? WHERE NOT EXISTS (SELECT 1 FROM ledger_schema)", (SCHEMA_VERSION,)
     )
@@ -73,8 +82,9 @@ def exists(cursor: Cursor, dialect: Dialect, table: str) -> bool:
 
 
 def schema_version(cursor: Cursor) -> int:
-    """The version of the schema in the database."""
-    return int(cursor.execute("SELECT version FROM ledger_schema")[0][0])
+    """The version of the schema in the database; 0, which no release has, when it is not noted."""
+    rows = cursor.execute("SELECT version FROM ledger_schema")
+    return int(rows[0][0]) if rows else 0
 
 
 def for_dialect(ddl: str, dialect: Dialect) -> str:

@@ -52,12 +52,23 @@ class SqliteDatabase:
         self._in_memory = path == ":memory:"
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
+        self._file: tuple[int, int] | None = None
         self._pool_lock = Lock()
         # Threads queue here and not at SQLite's own lock, where waiting is polling. In memory there is one connection,
         # which readers share with writers.
         self._writers = RLock()
         self._writer: sqlite3.Connection | None = None
         self._counter: sqlite3.Connection | None = None
+
+    def create(self) -> None:
+        if self._in_memory:
+            return
+        path = Path(self._path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)  # for its owner only: it holds client secrets
+        except OSError as error:
+            raise StorageUnavailable(f"The database's file can't be made: {error}.") from error
 
     @contextmanager
     def read(self) -> Iterator[SqliteCursor]:
@@ -73,6 +84,7 @@ class SqliteDatabase:
     def write(self) -> Iterator[SqliteCursor]:
         with _errors_translated(), self._turn():
             connection = self._shared()
+            self._check_file()
             with _transaction(connection, "BEGIN IMMEDIATE"):
                 yield SqliteCursor(connection)
 
@@ -93,6 +105,7 @@ class SqliteDatabase:
         with _errors_translated(), self._turn():
             if self._counter is None:
                 self._counter = self._shared() if self._in_memory else self._connect("NORMAL")
+            self._check_file()
             row = self._counter.execute("UPDATE order_ids SET last = last + ? RETURNING last", (count,)).fetchall()[0]
             return range(row[0] - count + 1, row[0] + 1)
 
@@ -119,6 +132,7 @@ class SqliteDatabase:
             connection = self._idle.pop() if self._idle else None
         connection = connection or self._connect("FULL")
         try:
+            self._check_file()
             yield connection
         finally:
             self._take_back(connection)
@@ -149,8 +163,7 @@ class SqliteDatabase:
     def _connect(self, synchronous: str) -> sqlite3.Connection:
         if self._closed:
             raise StorageUnavailable("The database is closed.")
-        if not self._in_memory:
-            _make_file(Path(self._path))
+        self._check_file()
         connection = sqlite3.connect(
             self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=256
         )
@@ -162,16 +175,20 @@ class SqliteDatabase:
             raise
         return connection
 
-
-def _make_file(path: Path) -> None:
-    """Makes the file for its owner only: it holds client secrets."""
-    try:
-        if path.exists():
+    def _check_file(self) -> None:
+        """Refuses to work on a file that is gone or was replaced: what is written to it would be lost with it."""
+        if self._in_memory:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600, exist_ok=True)
-    except OSError as error:
-        raise StorageUnavailable(f"The database's file can't be used: {error}.") from error
+        try:
+            found = Path(self._path).stat()
+        except FileNotFoundError as error:
+            message = f"There is no database file {self._path}: `order-ledger migrate` creates one."
+            raise StorageUnavailable(message) from error
+        except OSError as error:
+            raise StorageUnavailable(f"The database's file can't be used: {error}.") from error
+        self._file = self._file or (found.st_dev, found.st_ino)
+        if self._file != (found.st_dev, found.st_ino):
+            raise StorageUnavailable("The database's file was replaced while in use: start again on the new one.")
 
 
 @contextmanager

@@ -47,6 +47,9 @@ def test_a_sound_ledger_has_no_differences(busy: Store) -> None:
         ("DELETE FROM events WHERE position = 2", "log: position 2 is missing"),
         ("DELETE FROM events WHERE stream = 'order-2' AND version = 1", "log: order-2 jumps to version 2"),
         ("UPDATE events SET stream = 'order-9' WHERE position = 4", "orders: the log can't be replayed"),
+        ("UPDATE payment_intents SET amount = 1 WHERE order_id = 1", "payment_intents: order 1 has"),
+        ("INSERT INTO payment_intents VALUES (9, 'pi_9', 's', 1, 'usd')", "payment_intents: order 9 has"),
+        ("UPDATE events SET body = '[]' WHERE position = 1", "orders: the log can't be replayed"),
         ("DELETE FROM payment_intents WHERE order_id = 1", "payment_intents: order 1 has none"),
         ("UPDATE events SET body = 'x' WHERE position = 1", "orders: the log can't be replayed"),
     ],
@@ -80,6 +83,18 @@ def test_what_another_release_made_is_refused(busy: Store, statement: str) -> No
         migrate(busy.database)
     with busy.database.read() as cursor:
         assert "lead_boards" not in view_versions(cursor)
+
+
+def test_migrate_moves_order_ids_past_every_order_there_is(busy: Store) -> None:
+    rewind = {"sqlite": "UPDATE order_ids SET last = 1", "postgres": "ALTER SEQUENCE order_ids RESTART"}
+    plant(busy, rewind[busy.database.dialect])
+    migrate(busy.database)
+    assert list(busy.database.next_order_ids()) == [4]
+
+
+def test_a_schema_without_its_version_is_another_releases(busy: Store) -> None:
+    plant(busy, "DELETE FROM ledger_schema")
+    assert "another release" in (missing(busy.database) or "")
 
 
 def test_health_knows_the_head(busy: Store) -> None:

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ledger.storage import open_database
 from projections.check import differences
 from tests.support.server import Server, problem
+from tests.support.wire import exchange
 
 _users = count(1000)
 
@@ -340,3 +341,11 @@ def test_probes(shared_server: Server) -> None:
         answer = requests.get(f"{shared_server.url}{path}", timeout=10)
         assert (answer.status_code, answer.json()) == (200, {"status": status})
         assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("name", [b"SCRIPT_NAME", b"PATH_INFO", b"REMOTE_USER", b"X_Forwarded_Prefix"])
+def test_no_header_moves_the_routes(shared_server: Server, name: bytes) -> None:
+    """Proxies on the same host are trusted with such headers by default; here nobody is."""
+    for path in (b"/healthz", b"/zzz/healthz"):
+        request = b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n" + name + b": /zzz\r\nConnection: close\r\n\r\n"
+        assert exchange(shared_server.url, request).status in {200 if path == b"/healthz" else 404, 400, 403}

@@ -13,7 +13,7 @@ import requests
 from ledger.storage import open_database
 from projections.check import differences
 from tests.support.postgres import temporary_server
-from tests.support.server import Server, problem
+from tests.support.server import Server, bearer, problem
 
 RECOVERY_SECONDS = 30
 
@@ -61,3 +61,21 @@ def test_a_database_that_is_down_and_comes_back(postgres_of_its_own: Any, tmp_pa
     database = open_database(url)
     assert differences(database) == []
     database.close()
+
+
+def test_a_sqlite_file_that_is_deleted_takes_no_more_orders(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    server = Server(tmp_path, f"sqlite:///{path}")
+    server.start()
+    client = server.client(1)
+    assert client.post(f"{server.url}/orders/new", json=["1"], timeout=30).status_code == 201
+    for file in tmp_path.glob("ledger.db*"):
+        file.unlink()
+    for _ in range(8):
+        answer = requests.post(
+            f"{server.url}/orders/new", json=["1"], headers={**bearer(1), "Connection": "close"}, timeout=30
+        )
+        assert (answer.status_code, problem(answer)["status"]) == (503, 503)
+        assert requests.get(f"{server.url}/readyz", timeout=30).status_code == 503
+    server.stop()
+    assert not path.exists()

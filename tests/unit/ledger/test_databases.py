@@ -18,8 +18,34 @@ from projections.store import inline_writes
 
 def test_a_directory_that_can_not_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageUnavailable), open_database(f"sqlite:///{tmp_path}/file/ledger.db").read():
+    with pytest.raises(StorageUnavailable):
+        open_database(f"sqlite:///{tmp_path}/file/ledger.db").create()
+
+
+def test_a_file_that_is_not_there_is_not_made_by_reading(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/ledger.db")
+    for use in (database.read, database.snapshot, database.write):
+        with pytest.raises(StorageUnavailable, match="no database file"), use():
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_deleted_or_replaced_while_in_use_takes_no_more_writes(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    database = open_database(f"sqlite:///{path}")
+    migrate(database)
+    with database.read() as cursor:
+        cursor.execute("SELECT 1")
+    path.unlink()
+    for use in (database.read, database.write):
+        with pytest.raises(StorageUnavailable), use():
+            pass
+    with pytest.raises(StorageUnavailable):
+        database.next_order_ids()
+    path.touch()
+    with pytest.raises(StorageUnavailable, match="replaced"), database.write():
         pass
+    database.close()
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
@@ -47,6 +73,7 @@ def test_a_locked_file_is_waited_for_and_then_refused(tmp_path: Path) -> None:
 
 def test_a_mistake_in_sql_is_not_called_an_outage(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path}/ledger.db")
+    database.create()
     with pytest.raises(ProgrammingError), database.read() as cursor:
         cursor.execute("SELECT * FROM nowhere")
     database.close()
@@ -54,6 +81,7 @@ def test_a_mistake_in_sql_is_not_called_an_outage(tmp_path: Path) -> None:
 
 def test_every_commit_is_on_disk(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path}/ledger.db")
+    database.create()
     with database.write() as cursor:
         assert cursor.execute("PRAGMA synchronous") == [(2,)]
         assert cursor.execute("PRAGMA journal_mode") == [("wal",)]

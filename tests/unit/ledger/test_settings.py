@@ -33,6 +33,8 @@ def test_database_urls(url: str) -> None:
         ("LEDGER_DATABASE_URL", "sqlite:///"),
         ("LEDGER_JWT_SECRET", "short"),
         ("LEDGER_JWT_JWKS_URL", "file:///etc/passwd"),
+        ("LEDGER_JWT_JWKS_URL", "https://["),
+        ("LEDGER_JWT_JWKS_URL", "https://host:99999/"),
         ("LEDGER_JWT_LEEWAY", "-1"),
         ("LEDGER_JWT_LEEWAY", "301"),
         ("LEDGER_CURRENCY", "USD"),
