@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ledger.errors import SettingsError
 from ledger.storage import Cursor, Database
 from ledger.storage.recorder import read_log
@@ -20,7 +22,7 @@ def migrate(database: Database) -> None:
     """
     database.create()
     with database.write() as cursor:
-        if exists(cursor, database.dialect, "ledger_schema") and _is_another_releases(cursor):
+        if exists(cursor, database.dialect, "ledger_schema") and _is_another_releases(cursor, view_versions(cursor)):
             raise SettingsError("the database was made by another release; this one does not understand it")
         create_schema(cursor, database.dialect)
         cursor.execute(for_dialect(_VERSIONS, database.dialect))
@@ -35,9 +37,10 @@ def missing(database: Database) -> str | None:
     with database.read() as cursor:
         if not exists(cursor, database.dialect, "ledger_schema"):
             return "There is no ledger in this database yet: `order-ledger migrate` creates one."
-        if _is_another_releases(cursor):
+        versions = view_versions(cursor)
+        if _is_another_releases(cursor, versions):
             return "The database was made by another release of the ledger; this one does not understand it."
-        if len(view_versions(cursor)) < len(VIEWS) or not all(_has_table(cursor, database, view) for view in VIEWS):
+        if len(versions) < len(VIEWS) or not all(_has_table(cursor, database, view) for view in VIEWS):
             return "A view is missing: `order-ledger migrate` makes it from the log."
     return None
 
@@ -47,9 +50,8 @@ def view_versions(cursor: Cursor) -> dict[str, int]:
     return {str(row[0]): int(row[1]) for row in cursor.execute("SELECT name, version FROM views")}
 
 
-def _is_another_releases(cursor: Cursor) -> bool:
+def _is_another_releases(cursor: Cursor, found: Mapping[str, int]) -> bool:
     known = {view.name: view.version for view in VIEWS}
-    found = view_versions(cursor)
     return schema_version(cursor) != SCHEMA_VERSION or any(known.get(name) != found[name] for name in found)
 
 

@@ -80,7 +80,7 @@ def _token_faults(session: Session) -> list[str]:
 
 def _database_faults(runtime: Runtime) -> list[str]:
     path = runtime.settings.database_url.removeprefix(_SQLITE)
-    # Opening it would make the file, and who only looks should leave nothing behind.
+    # Not an outage, as a file that can't be used is: there is nothing here yet to be looked at.
     if path != runtime.settings.database_url and not Path(path).exists():
         return ["There is no such file yet; `order-ledger migrate` creates one."]
     problem = runtime.services.health.problem()

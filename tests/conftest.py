@@ -32,21 +32,23 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest) -> str:
     """An empty database that several processes can open: SQLite, then PostgreSQL."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/ledger.db"
-    url: str = request.getfixturevalue("postgres_url")
-    return url
+    return empty_database(request)
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def storage_url(request: pytest.FixtureRequest) -> str:
     """An empty database of each kind there is."""
+    return empty_database(request)
+
+
+def empty_database(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database of the kind that the fixture's parameter names."""
     if request.param == "memory":
         return "sqlite:///:memory:"
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/ledger.db"
+        return f"sqlite:///{request.getfixturevalue('tmp_path')}/ledger.db"
     url: str = request.getfixturevalue("postgres_url")
     return url
 
@@ -55,13 +57,6 @@ def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def store(storage_url: str) -> Iterator[Store]:
     """A ledger on each kind of storage."""
     with opened_store(storage_url) as opened:
-        yield opened
-
-
-@pytest.fixture
-def memory_store() -> Iterator[Store]:
-    """A ledger in memory, for tests that are not about storage."""
-    with opened_store("sqlite:///:memory:") as opened:
         yield opened
 
 

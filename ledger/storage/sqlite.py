@@ -17,7 +17,7 @@ from eventsourcing.persistence import DataError, IntegrityError, ProgrammingErro
 
 from ledger.errors import StorageUnavailable
 from ledger.storage.database import Dialect
-from ledger.storage.log import NewEvent
+from ledger.storage.log import COLUMNS, NewEvent
 from ledger.storage.tables import Row, TableWrites
 
 _STREAM_ROWS = 1000
@@ -92,9 +92,7 @@ class SqliteDatabase:
         with self.write() as cursor:
             first: int = cursor.execute("SELECT coalesce(max(position), 0) + 1 FROM events")[0][0]
             rows = ((position, *event) for position, event in enumerate(events, first))
-            cursor.executemany(
-                "INSERT INTO events (position, stream, version, type, body) VALUES (?, ?, ?, ?, ?)", rows
-            )
+            cursor.executemany(f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?)", rows)
             for written in writes:
                 cursor.executemany(written.table.insert_sql(), written.inserts)
                 for columns, updates in written.updates.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ import requests
 from scripts.worker import SILENCE_SECONDS
 from tests.support.cli import Server, environ_of, run_cli, served
 from tests.support.postgres import temporary_server
+from tests.support.wire import parsed
 
 
 @pytest.fixture(scope="module")
@@ -55,25 +55,15 @@ NOT_HTTP = {
 }
 
 
-def parsed(response: bytes) -> tuple[int, dict[str, str], bytes]:
-    head, _, body = response.partition(b"\r\n\r\n")
-    first, *lines = head.decode().split("\r\n")
-    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-    return int(first.split()[1]), headers, body
-
-
 @pytest.mark.parametrize("name", NOT_HTTP)
 def test_what_is_not_http_is_answered_with_a_problem_document(server: Server, name: str) -> None:
     request, expected = NOT_HTTP[name]
 
-    status, headers, body = parsed(server.raw(request))
+    answer = parsed(server.raw(request))
 
-    assert status == expected
-    assert headers["content-type"] == "application/problem+json"
-    assert headers["connection"] == "close"
-    document = json.loads(body)
-    assert document["status"] == expected
-    assert document["requestId"] == headers["x-request-id"]
+    assert answer.status == expected
+    assert answer.headers["connection"] == "close"
+    assert answer.problem()["status"] == expected
 
 
 @pytest.mark.parametrize(
@@ -86,10 +76,10 @@ def test_malformed_chunks_are_a_bad_request(server: Server, chunks: bytes) -> No
         "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     )
 
-    status, headers, body = parsed(server.raw(head.encode() + chunks))
+    answer = parsed(server.raw(head.encode() + chunks))
 
-    assert (status, headers["content-type"]) == (400, "application/problem+json")
-    assert json.loads(body)["type"] == "/problems/bad-request"
+    assert answer.status == 400
+    assert answer.problem()["type"] == "/problems/bad-request"
 
 
 def test_sound_chunks_make_an_order(server: Server) -> None:
@@ -113,7 +103,7 @@ def test_a_body_that_is_cut_short_is_not_taken_for_a_whole(server: Server) -> No
         while piece := connection.recv(65536):
             received += piece
 
-    assert parsed(received)[0] == 400
+    assert parsed(received).status == 400
 
 
 def test_all_workers_count_into_one_metrics_page(server: Server) -> None:
