@@ -37,6 +37,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LEDGER_BIND", "127.0.0.1:8000", "address:port that serve listens on"),
     Setting("LEDGER_WORKERS", "2", "worker processes of serve, 1 to 64"),
     Setting("LEDGER_THREADS", "8", "threads of each worker, 1 to 256"),
+    Setting("LEDGER_PIN_WORKERS", "no", "yes: keep each worker to one CPU, on a machine that runs only the ledger"),
     Setting("LEDGER_DB_POOL_SIZE", "8", "PostgreSQL connections of each worker, 1 to 256"),
     Setting("LEDGER_DB_TIMEOUT", "5", "seconds to wait for a connection, a lock or a statement, 0.1 to 60"),
     Setting("LEDGER_LOG_LEVEL", "info", "debug, info, warning or error"),
@@ -90,6 +91,7 @@ class Settings:
     bind: str
     workers: int
     threads: int
+    pin_workers: bool
     db_pool_size: int
     db_timeout: float
     log_level: str
@@ -117,6 +119,7 @@ class Settings:
             bind=read.matching("LEDGER_BIND", r"(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}|unix:.+"),
             workers=read.integer("LEDGER_WORKERS", 1, 64),
             threads=read.integer("LEDGER_THREADS", 1, 256),
+            pin_workers=read.choice("LEDGER_PIN_WORKERS", ("no", "yes")) == "yes",
             db_pool_size=read.integer("LEDGER_DB_POOL_SIZE", 1, 256),
             db_timeout=read.number("LEDGER_DB_TIMEOUT", 0.1, 60),
             log_level=read.choice("LEDGER_LOG_LEVEL", ("debug", "info", "warning", "error")),

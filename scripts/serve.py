@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -37,8 +38,9 @@ _WELCOME_TTL = timedelta(hours=12)
 class Server(BaseApplication):  # type: ignore[misc]
     """One ledger behind gunicorn. The application is built in each worker: pools and threads don't survive a fork."""
 
-    def __init__(self, settings: Settings, announce: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, addresses: Sequence[str], announce: Callable[[str], None]) -> None:
         self._settings = settings
+        self._addresses = addresses
         self._announce = announce
         self._runtime: Runtime | None = None
         super().__init__()
@@ -46,7 +48,7 @@ class Server(BaseApplication):  # type: ignore[misc]
     def load_config(self) -> None:
         """Gunicorn's settings; nothing is taken from its own environment variables or files."""
         options = {
-            "bind": self._settings.bind,
+            "bind": self._addresses,
             "workers": self._settings.workers,
             "threads": self._settings.threads,
             "worker_class": Worker,
@@ -62,6 +64,8 @@ class Server(BaseApplication):  # type: ignore[misc]
             "forwarded_allow_ips": "",
             "forwarder_headers": "",
             "on_starting": lambda _: _log_to_stderr(self._settings.log_level),
+            "pre_fork": _seat,
+            "post_fork": self._worker_forked,
             "post_worker_init": self._worker_ready,
             "worker_exit": self._worker_gone,
         }
@@ -73,6 +77,12 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._runtime = build(self._settings)
         return malformed_bodies_refused(self._runtime.app())
 
+    def _worker_forked(self, _arbiter: Any, worker: Any) -> None:
+        worker.sockets = [worker.sockets[worker.seat % len(worker.sockets)]]
+        if self._settings.pin_workers:
+            cpus = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, {cpus[worker.seat % len(cpus)]})
+
     def _worker_ready(self, worker: Any) -> None:
         if worker.age == 1:  # workers are numbered for ever: said once, when requests are really answered
             self._announce(_url(worker.sockets[0].getsockname()))
@@ -82,14 +92,21 @@ class Server(BaseApplication):  # type: ignore[misc]
             self._runtime.close()
 
 
+def _seat(arbiter: Any, worker: Any) -> None:
+    """Numbers the worker among those that run; one that takes the place of another takes its number, too."""
+    taken = {other.seat for other in arbiter.WORKERS.values()}
+    worker.seat = next(number for number in itertools.count() if number not in taken)
+
+
 def prepare(settings: Settings) -> None:
     """Creates the schema, and meets everything that would stop a worker, while it can still be said in one line."""
+    if settings.pin_workers and not hasattr(os, "sched_setaffinity"):
+        raise SettingsError("LEDGER_PIN_WORKERS: this system can't keep a process to a CPU")
     if settings.database_url == "sqlite:///:memory:":
         raise SettingsError("LEDGER_DATABASE_URL: a database in memory can't be shared by worker processes")
     with build(settings) as runtime:
         token_verifier(settings)
         runtime.migrate()
-    _refuse_taken_address(settings.bind)
 
 
 @contextmanager
@@ -105,19 +122,36 @@ def metrics_directory() -> Iterator[None]:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _refuse_taken_address(bind: str) -> None:
+def listeners(bind: str, workers: int) -> list[str]:
+    """Where gunicorn listens: on TCP, a socket a worker, all of one address, bound here so that they outlive workers.
+
+    The kernel spreads connections evenly over sockets. Of workers that accept from one socket, one ends with 13
+    connections of 16 and one with 3, and clients that keep theirs alive stay there. Gunicorn takes the sockets over.
+    Raises SettingsError when the address is taken.
+    """
     if bind.startswith("unix:"):
-        return
+        return [bind]
     host, _, port = bind.rpartition(":")
     host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, int(port)))
-        except (OSError, OverflowError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise SettingsError(f"can't listen on {bind}: {reason}; choose another address with --bind") from error
+    first = _bound(host, int(port), bind)
+    # Only now: a socket that may share its port would not find out that another server has it.
+    first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    port = first.getsockname()[1]
+    others = [_bound(host, port, bind, shared=True) for _ in range(workers - 1)]
+    return [f"fd://{each.detach()}" for each in (first, *others)]
+
+
+def _bound(host: str, port: int, bind: str, *, shared: bool = False) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
+    try:
+        bound.bind((host, port))
+    except (OSError, OverflowError) as error:
+        bound.close()
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise SettingsError(f"can't listen on {bind}: {reason}; choose another address with --bind") from error
+    return bound
 
 
 def _url(address: Any) -> str:
@@ -179,4 +213,4 @@ def serve(session: Session, bind: str | None, workers: int | None, threads: int 
     if settings.env == "production":
         session.say(_NO_REAL_SALES)
     with metrics_directory():
-        Server(settings, announce).run()
+        Server(settings, listeners(settings.bind, settings.workers), announce).run()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import re
+import select
 import socket
 from collections.abc import Iterable
 from http import HTTPStatus
+from threading import Lock
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -32,6 +34,9 @@ from api.request_ids import HEADER, fresh_request_id
 
 SILENCE_SECONDS = 20.0
 """How long a client may stay silent in the middle of a request before the connection is closed."""
+
+LINGER_MS = 1
+"""How long a thread waits for the next request of the client it has just answered, when no other waits for a thread."""
 
 _OUR_FAULT = (ConfigurationProblem, InvalidResponseHeader, InvalidResponseHeaderName)
 _STATUS = {
@@ -111,13 +116,40 @@ class _ImpatientSocket(socket.socket):
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """gthread with our manners."""
+    """gthread with our manners, and with threads that stay with a client who keeps asking."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._queued = 0  # connections that wait for a thread
+        self._counting = Lock()
 
     def enqueue_req(self, conn: TConn) -> None:
         """Hands a connection to a thread."""
         if not isinstance(conn.sock, _ImpatientSocket):
             conn.sock = _ImpatientSocket(fileno=conn.sock.detach())
+        with self._counting:
+            self._queued += 1
         super().enqueue_req(conn)
+
+    def handle(self, conn: TConn) -> Any:
+        """Serves a connection until its client pauses; then it goes back to the main thread, to wait for more.
+
+        The way there and back costs as much as a small request.
+        """
+        with self._counting:
+            self._queued -= 1
+        kept = super().handle(conn)
+        while kept is True and self._asks_again(conn):
+            kept = super().handle(conn)
+        return kept
+
+    def _asks_again(self, conn: TConn) -> bool:
+        # Others that wait come first, pipelined requests included, which the main thread knows how to find.
+        if self._queued or not self.alive or conn.is_http2 or conn.parser.unreader.buf.getvalue():
+            return False
+        asking = select.poll()
+        asking.register(conn.sock, select.POLLIN)
+        return bool(asking.poll(LINGER_MS))
 
     def handle_request(self, req: Any, conn: TConn) -> Any:
         """Answers a request; refuses one without a sane Host, as RFC 9112 (section 3.2) wants and gunicorn does not."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.peers import hello
 from ledger.settings import Settings
-from scripts.serve import Server, metrics_directory
+from scripts.serve import Server, listeners, metrics_directory
 
 
 class PeerServer(Server):
     """The ledger's server with another application in it."""
 
-    def __init__(self, peer: str, settings: Settings) -> None:
+    def __init__(self, peer: str, settings: Settings, addresses: Sequence[str]) -> None:
         self._peer = peer
-        super().__init__(settings, lambda url: print(f"Listening on {url}", file=sys.stderr, flush=True))
+        super().__init__(settings, addresses, lambda url: print(f"Listening on {url}", file=sys.stderr, flush=True))
 
     def load(self) -> Any:
         """Builds the peer, in a worker."""
@@ -32,8 +33,9 @@ class PeerServer(Server):
 
 def main() -> None:
     """``python -m benchmarks.peers.serve hello|crud``, with LEDGER_* settings."""
+    settings = Settings.from_env(os.environ)
     with metrics_directory():
-        PeerServer(sys.argv[1], Settings.from_env(os.environ)).run()
+        PeerServer(sys.argv[1], settings, listeners(settings.bind, settings.workers)).run()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from threading import Event, Lock
+from threading import Lock
 from typing import Generic, TypeVar
 
 from ledger.errors import StorageUnavailable
@@ -24,10 +24,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def _held() -> Lock:
+    lock = Lock()
+    lock.acquire()
+    return lock
+
+
 @dataclass(slots=True)
 class _Waiting(Generic[Item, Result]):
     item: Item
-    woken: Event = field(default_factory=Event)
+    sleeping: Lock = field(default_factory=_held)  # released once: to lead, or when it has an outcome
     leads: bool = False
     result: Result | None = None  # stays None when the leader's thread is torn down in the middle
     error: Exception | None = None
@@ -70,7 +76,7 @@ class GroupCommit(Generic[Item, Result]):
             if not self._led:
                 self._led = mine.leads = True
         if not mine.leads:
-            mine.woken.wait()
+            mine.sleeping.acquire()
         if mine.leads:
             self._lead()
         return mine.outcome()
@@ -106,8 +112,8 @@ class GroupCommit(Generic[Item, Result]):
         with self._lock:
             if self._waiting:
                 self._waiting[0].leads = True
-                self._waiting[0].woken.set()
+                self._waiting[0].sleeping.release()
             else:
                 self._led = False
-        for waiting in batch:
-            waiting.woken.set()
+        for waiting in batch[1:]:  # the first is the one who does this
+            waiting.sleeping.release()

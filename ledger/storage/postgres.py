@@ -17,7 +17,7 @@ from ledger.errors import SettingsError, StorageUnavailable
 from ledger.storage.database import CommitUnknown, Dialect
 from ledger.storage.log import NewEvent
 from ledger.storage.postgres_append import append_statement
-from ledger.storage.postgres_arrays import register_arrays
+from ledger.storage.postgres_prepared import PreparedConnection
 from ledger.storage.schema import WRITERS_LOCK
 from ledger.storage.tables import Row, TableWrites
 
@@ -48,6 +48,14 @@ class PostgresCursor:
         with self._connection.cursor(name="ledger_stream") as cursor:
             cursor.itersize = _STREAM_ROWS
             yield from cursor.execute(_with_psycopg_placeholders(sql), parameters)
+
+
+class _ReadCursor(PostgresCursor):
+    """Runs the statements of requests: they are few, and come again."""
+
+    def __init__(self, connection: PreparedConnection) -> None:
+        super().__init__(connection)
+        self.execute = connection.run  # type: ignore[method-assign]  # bound once: this is on every request's path
 
 
 class PostgresDatabase:
@@ -82,7 +90,7 @@ class PostgresDatabase:
     @contextmanager
     def read(self) -> Iterator[PostgresCursor]:
         with self._connection() as connection:
-            yield PostgresCursor(connection)
+            yield _ReadCursor(connection)
 
     @contextmanager
     def snapshot(self) -> Iterator[PostgresCursor]:
@@ -101,30 +109,32 @@ class PostgresDatabase:
         statement, parameters = append_statement(events, writes)
         with self._connection() as connection:
             try:
-                row = connection.execute(statement, parameters, prepare=True).fetchone()
+                [(head,)] = connection.run(statement, parameters)
             except psycopg.OperationalError as error:
                 if connection.broken:
                     raise CommitUnknown(f"The connection broke: {_first_line(error)}") from error
                 raise
-        assert row is not None  # noqa: S101  the statement answers one row or raises
-        return int(row[0]) + 1
+        return int(head) + 1
 
     def next_order_ids(self, count: int = 1) -> Sequence[int]:
         with self._connection() as connection:
-            query = "SELECT nextval('order_ids') FROM generate_series(1, %s)"
-            return [row[0] for row in connection.execute(query, (count,))]
+            rows = connection.run("SELECT nextval('order_ids') FROM generate_series(1, ?)", (count,))
+        return [row[0] for row in rows]
 
     def close(self) -> None:
         self._pool.close()
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def _connection(self) -> Iterator[PreparedConnection]:
         # Opened on first use and not on construction: a pool must not cross a fork.
         self._pool.open(wait=False)
-        connection: Connection | None = None
+        connection: PreparedConnection | None = None
         try:
-            with self._pool.connection() as connection:
+            connection = self._pool.getconn()
+            try:
                 yield connection
+            finally:
+                self._pool.putconn(connection)
         except psycopg.IntegrityError as error:
             raise IntegrityError(str(error)) from error
         except (psycopg.DataError, OverflowError) as error:
@@ -138,11 +148,11 @@ class PostgresDatabase:
         except psycopg.Error as error:
             raise ProgrammingError(str(error)) from error
 
-    def _remembering_connection(self) -> type[Connection]:
+    def _remembering_connection(self) -> type[PreparedConnection]:
         """Connections whose failures to connect are kept: the pool tells its log of them, and callers only the time."""
         database = self
 
-        class Remembering(Connection):
+        class Remembering(PreparedConnection):
             @classmethod
             def connect(cls, conninfo: str = "", **options: Any) -> Self:
                 try:
@@ -156,7 +166,6 @@ class PostgresDatabase:
         return Remembering
 
     def _configure(self, connection: Connection) -> None:
-        register_arrays(connection)
         settings = {
             "statement_timeout": f"{self._milliseconds}ms",
             "lock_timeout": f"{self._milliseconds}ms",

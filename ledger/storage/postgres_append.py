@@ -19,15 +19,13 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from psycopg.types.numeric import Int8
-
 from ledger.storage.log import NewEvent
-from ledger.storage.postgres_arrays import Bigints, Texts
+from ledger.storage.postgres_prepared import Bigints, Texts
 from ledger.storage.tables import Row, Table, TableWrites
 
 _EVENTS = Table("events", {"stream": "text", "version": "bigint", "type": "text", "body": "text"})
 
-Value = Bigints | Texts | Int8 | str
+Value = Bigints | Texts | int | str
 
 
 class Part(NamedTuple):
@@ -66,9 +64,9 @@ def _parts(
 
 
 def _values(part: Part, rows: Sequence[Row]) -> list[Value]:
-    types = [part.table.columns[column] for column in part.sent]
     if part.single:
-        return [Int8(value) if type == "bigint" else value for type, value in zip(types, rows[0], strict=True)]
+        return list(rows[0])
+    types = [part.table.columns[column] for column in part.sent]
     columns = zip(*rows, strict=True)
     return [Bigints(column) if type == "bigint" else Texts(column) for type, column in zip(types, columns, strict=True)]
 
@@ -113,6 +111,6 @@ def _rows(part: Part) -> str:
     """The rows that were sent, as a table ``new`` with their columns and, of several, their ``ordinality`` from 1."""
     types, names = part.table.columns, ", ".join(part.sent)
     if part.single:
-        return f"(SELECT {', '.join(f'%s::{types[column]}' for column in part.sent)}) AS new ({names})"
-    arrays = ", ".join(f"%s::{types[column]}[]" for column in part.sent)
+        return f"(SELECT {', '.join(f'?::{types[column]}' for column in part.sent)}) AS new ({names})"
+    arrays = ", ".join(f"?::{types[column]}[]" for column in part.sent)
     return f"unnest({arrays}) WITH ORDINALITY AS new ({names}, ordinality)"
