@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.servers import THREADS
+
 Report = Mapping[str, Any]
 _VERDICT = {True: "met", False: "**missed**", None: "not measured"}
 
@@ -86,6 +88,8 @@ def _appends(part: Mapping[str, Any]) -> Iterator[str]:
 def _http(part: Mapping[str, Any]) -> Iterator[str]:
     yield "## HTTP"
     yield ""
+    yield f"Every server: gunicorn with two workers of {THREADS} threads, each kept to a CPU (LEDGER_PIN_WORKERS=yes)."
+    yield ""
     columns = ("requests/s", "balanced rounds", "p50 ms", "p99 ms", "largest share", "worker CPU us/request")
     yield from _head("database", "connections", "server", "request", *columns)
     for case in part["cases"]:
@@ -113,7 +117,7 @@ def _http_numbers(case: Mapping[str, Any]) -> Iterator[str]:
 def _growth(part: Mapping[str, Any]) -> Iterator[str]:
     yield "## Growth"
     yield ""
-    yield "One worker, 16 connections."
+    yield "One worker, kept to a CPU; 16 connections."
     yield ""
     yield from _head("database", "ledger", "request", "requests/s", "p50 ms", "p99 ms", "worker CPU us/request")
     for case in part["cases"]:

@@ -36,7 +36,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LEDGER_CURRENCY", "usd", "ISO 4217 code of a currency with two decimals, lower case"),
     Setting("LEDGER_BIND", "127.0.0.1:8000", "address:port that serve listens on"),
     Setting("LEDGER_WORKERS", "2", "worker processes of serve, 1 to 64"),
-    Setting("LEDGER_THREADS", "8", "threads of each worker, 1 to 256"),
+    Setting("LEDGER_THREADS", "16", "threads of each worker, 1 to 256"),
     Setting("LEDGER_PIN_WORKERS", "no", "yes: keep each worker to one CPU, on a machine that runs only the ledger"),
     Setting("LEDGER_DB_POOL_SIZE", "8", "PostgreSQL connections of each worker, 1 to 256"),
     Setting("LEDGER_DB_TIMEOUT", "5", "seconds to wait for a connection, a lock or a statement, 0.1 to 60"),

@@ -37,7 +37,7 @@ def test_json_has_default_value_and_meaning() -> None:
     assert list(listing) == [setting.name for setting in SETTINGS]
     assert listing["LEDGER_WORKERS"]["value"] == "3"
     assert listing["LEDGER_THREADS"]["value"] is None
-    assert listing["LEDGER_THREADS"]["default"] == "8"
+    assert listing["LEDGER_THREADS"]["default"] == "16"
 
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
