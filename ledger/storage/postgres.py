@@ -25,9 +25,14 @@ _STREAM_ROWS = 5000
 
 
 _SLOW_PLANS = ("seqscan", "bitmapscan", "sort", "incremental_sort", "hashjoin", "mergejoin")
-_PLANS = {f"enable_{plan}": "off" for plan in _SLOW_PLANS} | {"jit": "off", "plan_cache_mode": "force_generic_plan"}
+_PLANS = {f"enable_{plan}": "off" for plan in _SLOW_PLANS} | {
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+    "plan_cache_mode": "force_generic_plan",
+}
 """Every query of the ledger finds its rows by key, in an index that has them in order. The planner is held to that,
-and plans a statement once: while its statistics are new it would sort all orders of a user for a page of twenty."""
+and plans a statement once: while its statistics are new it would sort all orders of a user for a page of twenty, and
+in a ledger of a million it would start processes to read one."""
 
 
 class PostgresCursor:

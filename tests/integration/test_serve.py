@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -148,6 +150,81 @@ def test_hup_replaces_the_workers(tmp_path: Path) -> None:
         assert after != before
         assert requests.get(f"{running.url}/readyz", timeout=10).status_code == 200
         assert running.log.read_text().count("Listening on ") == 1
+
+
+def test_a_reload_resets_no_connection(tmp_path: Path) -> None:
+    with served("--workers", "2", environ=environ_in(tmp_path), log=tmp_path / "log") as running, ThreadPoolExecutor(
+        4
+    ) as pool:
+        before, deadline, done = set(running.workers()), time.monotonic() + 30, threading.Event()
+
+        def ask() -> set[int]:
+            statuses = {requests.get(f"{running.url}/healthz", timeout=10).status_code}
+            while not done.is_set() and time.monotonic() < deadline:
+                statuses.add(requests.get(f"{running.url}/healthz", timeout=10).status_code)
+            return statuses
+
+        asking = [pool.submit(ask) for _ in range(4)]
+        os.kill(running.process.pid, signal.SIGHUP)
+        while before & set(running.workers()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        done.set()
+
+        assert [each.result() for each in asking] == [{200}] * 4
+        assert not before & set(running.workers())
+
+
+def test_a_client_who_keeps_asking_starves_nobody(tmp_path: Path) -> None:
+    with (
+        served("--workers", "1", "--threads", "1", environ=environ_in(tmp_path), log=tmp_path / "log") as running,
+        requests.Session() as busy,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        done = threading.Event()
+
+        def keep_asking() -> int:
+            asked = 0
+            while not done.is_set():
+                assert busy.get(f"{running.url}/healthz", timeout=10).status_code == 200
+                asked += 1
+            return asked
+
+        asking = pool.submit(keep_asking)
+        with requests.Session() as other:
+            answers = [other.get(f"{running.url}/healthz", timeout=10).status_code for _ in range(50)]
+        done.set()
+
+        assert answers == [200] * 50
+        assert asking.result() > 0
+
+
+def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
+    one = b"GET /%s HTTP/1.1\r\nHost: x\r\n%s\r\n"
+    paths = (b"healthz", b"nowhere", b"readyz")
+
+    received = server.raw(b"".join(one % (path, b"Connection: close\r\n" * (path == b"readyz")) for path in paths))
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"200", b"404", b"200"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system can't keep a process to a CPU")
+def test_pinned_workers_keep_to_a_cpu_and_hand_it_on(tmp_path: Path) -> None:
+    environ = environ_in(tmp_path, LEDGER_PIN_WORKERS="yes")
+    with served("--workers", "2", environ=environ, log=tmp_path / "log") as running:
+        cpus = sorted(os.sched_getaffinity(0))
+        first, second = sorted(running.workers())
+        pinned = [os.sched_getaffinity(first), os.sched_getaffinity(second)]
+
+        os.kill(second, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while (second in running.workers() or len(running.workers()) < 2) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        (third,) = set(running.workers()) - {first}
+        while os.sched_getaffinity(third) == set(cpus) != pinned[1] and time.monotonic() < deadline:
+            time.sleep(0.05)  # it has forked, and not come to that yet
+
+        assert pinned == [{cpus[0]}, {cpus[1 % len(cpus)]}]
+        assert os.sched_getaffinity(third) == pinned[1]
 
 
 @pytest.mark.slow
