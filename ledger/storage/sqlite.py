@@ -7,6 +7,7 @@ durable too (https://www.sqlite.org/pragma.html#pragma_synchronous).
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -178,7 +179,7 @@ class SqliteDatabase:
         if self._in_memory:
             return
         try:
-            found = Path(self._path).stat()
+            found = os.stat(self._path)  # noqa: PTH116  twice as fast, on every request's path
         except FileNotFoundError as error:
             message = f"There is no database file {self._path}: `order-ledger migrate` creates one."
             raise StorageUnavailable(message) from error

@@ -153,9 +153,10 @@ def test_hup_replaces_the_workers(tmp_path: Path) -> None:
 
 
 def test_a_reload_resets_no_connection(tmp_path: Path) -> None:
-    with served("--workers", "2", environ=environ_in(tmp_path), log=tmp_path / "log") as running, ThreadPoolExecutor(
-        4
-    ) as pool:
+    with (
+        served("--workers", "2", environ=environ_in(tmp_path), log=tmp_path / "log") as running,
+        ThreadPoolExecutor(4) as pool,
+    ):
         before, deadline, done = set(running.workers()), time.monotonic() + 30, threading.Event()
 
         def ask() -> set[int]:
