@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks import rows
 from benchmarks.databases import postgres_database, sqlite_directory
-from benchmarks.measure import Numbers, Round, Summary, run_threads
+from benchmarks.measure import Numbers, Round, Say, Summary, run_threads
 from benchmarks.stores import Store, message_db
 from benchmarks.stores.floor import Floor, PostgresFloor, SqliteFloor
 from benchmarks.stores.library import Library
@@ -21,8 +21,6 @@ from projections.store import inline_writes
 THREADS = (1, 4, 16, 64)
 _FLOOR_WRITERS = 2
 """As in the ledger, one batch can be made ready while another one is being written."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

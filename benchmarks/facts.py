@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
+import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +19,7 @@ _PACKAGES = ("eventsourcing", "Flask", "gunicorn", "marshmallow", "psycopg", "Py
 def machine(server_url: str | None) -> dict[str, Any]:
     """Cores, memory, kernel, and the versions of everything that matters."""
     facts: dict[str, Any] = {
+        "commit": _commit(),
         "time": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
@@ -31,6 +33,15 @@ def machine(server_url: str | None) -> dict[str, Any]:
         facts["postgresql"] = postgres_version(server_url)
     facts["packages"] = {name: found for name in _PACKAGES if (found := _version(name))}
     return facts
+
+
+def _commit() -> str:
+    """The checkout's commit, with a plus sign when something in it was changed."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def _version(package: str) -> str | None:

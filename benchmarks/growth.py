@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from benchmarks import fill
 from benchmarks.databases import postgres_database, sqlite_directory
 from benchmarks.http import Case
 from benchmarks.load import Request, load, require_wrk
+from benchmarks.measure import Say
 from benchmarks.servers import LEDGER, Server, serving, token
 
 READER, WRITER, FEW, MANY = 1, 2, 3, 4
@@ -19,8 +20,6 @@ LISTED, FEW_ORDERS = 20, 10
 _OTHERS = range(1000, 6000)
 _CONNECTIONS = 16
 _PAGE = f"/orders?limit={FEW_ORDERS}"
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -60,18 +59,22 @@ def _requests(size: int, largest: int) -> dict[str, Request]:
 
 
 def _measure(database: str, servers: dict[int, Server], plan: Plan, say: Say) -> list[Case]:
-    """Interleaved rounds: the same request at every size, one after the other."""
+    """Interleaved rounds: the same request at every size, one after the other. Reads first: POSTs make ledgers grow."""
     turns = [
         (Case(database, _CONNECTIONS, f"{size:,} orders", kind), servers[size], request)
         for size in servers
         for kind, request in _requests(size, max(plan.sizes)).items()
     ]
     turns.sort(key=lambda turn: turn[0].request)
-    for round_number in range(plan.rounds + 1):
-        for case, server, request in turns:
-            result = load(server, request, connections=_CONNECTIONS, seconds=plan.seconds if round_number else 1.0)
-            if round_number:
-                case.rounds.append(result)
+    reads = [turn for turn in turns if turn[2].script != "post"]
+    posts = [turn for turn in turns if turn[2].script == "post"]
+    for requests in (reads, posts):
+        for round_number in range(plan.rounds + 1):
+            for case, server, request in requests:
+                seconds = plan.seconds if round_number else 1.0
+                result = load(server, request, connections=_CONNECTIONS, seconds=seconds)
+                if round_number:
+                    case.rounds.append(result)
     for case, _, _ in turns:
         summary = case.report()["per_second"]
         say(f"{database:9} {case.server:>16}  {case.request:25} {summary['median']:9,.0f} requests/s")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks import fill
 from benchmarks.databases import postgres_database, sqlite_directory
 from benchmarks.load import LoadRound, Request, load, require_wrk
-from benchmarks.measure import Summary
+from benchmarks.measure import Say, Summary
 from benchmarks.servers import CRUD, HELLO, LEDGER, Server, serving, token
 
 READER, WRITER = 1, 2
@@ -24,8 +24,6 @@ REQUESTS = {
     "list": Request("same", "/orders", _READ),
 }
 _HELLO = Request("same", "/")
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from itertools import count
 from time import perf_counter
 from typing import NamedTuple
 
+Say = Callable[[str], None]
+"""Takes a line of progress."""
+
 Operation = Callable[[int], int]
 """Does it once, or a batch of it, given a number nobody else is given; returns how many it has done."""
 

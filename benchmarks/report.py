@@ -49,7 +49,8 @@ def _machine(facts: Mapping[str, Any]) -> Iterator[str]:
     packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
     yield f"{facts['cores']} cores ({facts['processor']}), {facts['memory_gib']} GiB, {facts['system']};"
     yield f"{facts['python']}, SQLite {facts['sqlite']}, PostgreSQL {facts.get('postgresql', 'not used')}; {packages}."
-    yield f"{facts['time']}; load average before: {facts['load_average_before']}, after: {facts['load_average_after']}."
+    yield f"Commit {facts['commit']}, {facts['time']};"
+    yield f"load average before: {facts['load_average_before']}, after: {facts['load_average_after']}."
     yield ""
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import appends, facts, growth, http, report, targets
 from benchmarks.databases import postgres_server
+from benchmarks.measure import Say
 
 PARTS = ("appends", "http", "growth")
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -87,19 +86,12 @@ def _environ(database_url: str, var_dir: Path, workers: int) -> Mapping[str, str
         "LEDGER_DATABASE_URL": database_url,
         "LEDGER_VAR_DIR": str(var_dir),
         "LEDGER_JWT_SECRET": SECRET,
-        "LEDGER_BIND": f"127.0.0.1:{_free_port()}",
+        "LEDGER_BIND": "127.0.0.1:0",
         "LEDGER_WORKERS": str(workers),
         "LEDGER_THREADS": str(THREADS),
         "LEDGER_PIN_WORKERS": "yes",
         "LEDGER_LOG_LEVEL": "warning",
     }
-
-
-def _free_port() -> int:
-    # Chosen here and not by the server: workers that listen on sockets of their own can't share the port 0.
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _listening(process: subprocess.Popen[str]) -> str:

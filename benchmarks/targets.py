@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,7 +143,7 @@ def _balanced_ratio(ours: Case | None, theirs: Case | None) -> tuple[Summary | N
     return Summary(*ratios), count
 
 
-def _tails(cases: Iterator[Case] | Any) -> Iterator[Target]:
+def _tails(cases: Iterable[Case]) -> Iterator[Target]:
     for case in cases:
         if case["connections"] == 64 and case["server"] == "ledger":
             ratios = [each["p99_ms"] / each["p50_ms"] for each in case["rounds"]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import shutil
@@ -32,6 +31,8 @@ _NO_REAL_SALES = (
     "Warning: the embedded sandbox gateway is the only payment gateway of this release, and moves no money: "
     "do not use it for real sales."
 )
+_BACKLOG = 2048
+"""Connections that may wait for a worker, for each socket: what gunicorn would ask for."""
 _WELCOME_TTL = timedelta(hours=12)
 
 
@@ -93,9 +94,10 @@ class Server(BaseApplication):  # type: ignore[misc]
 
 
 def _seat(arbiter: Any, worker: Any) -> None:
-    """Numbers the worker among those that run; one that takes the place of another takes its number, too."""
-    taken = {other.seat for other in arbiter.WORKERS.values()}
-    worker.seat = next(number for number in itertools.count() if number not in taken)
+    """Gives the worker a seat that none of those has who stay: when there are more, gunicorn lets the oldest go."""
+    newest = sorted(arbiter.WORKERS.values(), key=lambda other: other.age, reverse=True)
+    taken = {other.seat for other in newest[: arbiter.num_workers - 1]}
+    worker.seat = next(seat for seat in range(arbiter.num_workers) if seat not in taken)
 
 
 def prepare(settings: Settings) -> None:
@@ -123,35 +125,37 @@ def metrics_directory() -> Iterator[None]:
 
 
 def listeners(bind: str, workers: int) -> list[str]:
-    """Where gunicorn listens: on TCP, a socket a worker, all of one address, bound here so that they outlive workers.
+    """Where gunicorn listens: on TCP, a socket a worker, all of one address, made here so that they outlive workers.
 
-    The kernel spreads connections evenly over sockets. Of workers that accept from one socket, one ends with 13
-    connections of 16 and one with 3, and clients that keep theirs alive stay there. Gunicorn takes the sockets over.
-    Raises SettingsError when the address is taken.
+    The kernel spreads connections over the sockets by a hash of their addresses. Of workers that accept from one
+    socket, one ends with 13 connections of 16 and one with 3, and clients that keep theirs alive stay there. Only Linux
+    spreads them; elsewhere there is one socket. Gunicorn takes them over. Raises SettingsError for a taken address.
     """
     if bind.startswith("unix:"):
         return [bind]
     host, _, port = bind.rpartition(":")
     host = host.strip("[]")
-    first = _bound(host, int(port), bind)
+    first = _listening(host, int(port), bind)
     # Only now: a socket that may share its port would not find out that another server has it.
     first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     port = first.getsockname()[1]
-    others = [_bound(host, port, bind, shared=True) for _ in range(workers - 1)]
+    count = workers if sys.platform == "linux" else 1
+    others = [_listening(host, port, bind, shared=True) for _ in range(count - 1)]
     return [f"fd://{each.detach()}" for each in (first, *others)]
 
 
-def _bound(host: str, port: int, bind: str, *, shared: bool = False) -> socket.socket:
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
+def _listening(host: str, port: int, bind: str, *, shared: bool = False) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
     try:
-        bound.bind((host, port))
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
-        bound.close()
+        listener.close()
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise SettingsError(f"can't listen on {bind}: {reason}; choose another address with --bind") from error
-    return bound
+    return listener
 
 
 def _url(address: Any) -> str:

@@ -19,16 +19,8 @@ from benchmarks import rows
 from benchmarks.databases import assert_durable_sqlite
 from benchmarks.measure import Numbers, Operation
 from ledger.storage import open_database
-from ledger.storage.schema import WRITERS_LOCK
 from projections.migrate import migrate
 
-_HEAD = f"""
-CREATE FUNCTION floor_head() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
-BEGIN
-    PERFORM pg_advisory_xact_lock({WRITERS_LOCK});
-    RETURN (SELECT coalesce(max(position), 0) FROM events);
-END $$
-"""
 _EVENTS = ("bigint", "text", "bigint", "text", "text")
 _ORDERS = ("bigint", "bigint", "text", "bigint", "text")
 _INTENTS = ("bigint", "text", "text", "bigint", "text")
@@ -67,8 +59,6 @@ class PostgresFloor(Floor):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self._url = url
-        with psycopg.connect(url) as connection:
-            connection.execute(_HEAD)
 
     @contextmanager
     def operation(self) -> Iterator[Operation]:
@@ -146,11 +136,11 @@ def _with_values(batch: Rows) -> tuple[bytes, list[Any]]:
 def _statement(values: int) -> bytes:
     events, orders, intents = (_source(types, values) for types in (_EVENTS, _ORDERS, _INTENTS))
     return f"""
-        WITH head AS MATERIALIZED (SELECT floor_head() AS position),
+        WITH head AS MATERIALIZED (SELECT ledger_head() AS position),
         appended AS (INSERT INTO events (position, stream, version, type, body)
             SELECT head.position + new.a, new.b, new.c, new.d, new.e FROM head, {events}),
-        ordered AS (INSERT INTO orders (order_id, user_id, status, version, document) SELECT * FROM {orders}),
-        intended AS (INSERT INTO payment_intents SELECT * FROM {intents})
+        ordered AS (INSERT INTO orders (order_id, user_id, status, version, document) SELECT new.* FROM head, {orders}),
+        intended AS (INSERT INTO payment_intents SELECT new.* FROM head, {intents})
         SELECT position FROM head""".encode()
 
 

@@ -67,14 +67,19 @@ class Ours:
         def append(number: int) -> int:
             stream, body = rows.event(number)
             stored = StoredEvent(stream, 1, rows.TYPE, body.encode())
-            insert([stored], intent=(number, rows.intent(number)) if with_intent else None)
+            insert([stored], intents=[(number, rows.intent(number))] if with_intent else [])
             return 1
 
         yield append
 
     def stored(self) -> int:
-        """The log's head, as positions are contiguous from 1."""
-        return self._recorder.max_notification_id() or 0
+        """The log's head, as positions are contiguous from 1; with views, every order has its row and its intent."""
+        head = self._recorder.max_notification_id() or 0
+        with self._database.read() as cursor:
+            counted = [cursor.execute(f"SELECT count(*) FROM {table}")[0][0] for table in ("orders", "payment_intents")]
+        if counted != [head * self._views] * 2:
+            raise AssertionError(f"{head} events, but {counted} orders and intents")
+        return head
 
     def close(self) -> None:
         """Closes the database."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Generic, TypeVar
@@ -18,7 +19,8 @@ MAX_BATCH = 256
 """Appends of one transaction: enough to make the fsync small change, few enough to keep the lock for milliseconds."""
 
 MAX_WAITING = 2048
-"""Appends that may wait. Beyond it callers are told to come back, so that memory is bounded."""
+"""Appends that may wait. Beyond it callers are told to come back, so that memory is bounded. A server's workers have
+fewer threads than that, and are bounded by them; this is for programs with more."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -95,7 +97,8 @@ class GroupCommit(Generic[Item, Result]):
             results = self._write([waiting.item for waiting in batch])
         except StorageUnavailable as error:
             for waiting in batch:
-                waiting.error = error
+                waiting.error = copy(error)  # each is raised in a thread of its own, which adds its traceback
+                waiting.error.__cause__ = error
         except Exception as error:
             if len(batch) == 1:
                 batch[0].error = error

@@ -117,6 +117,7 @@ class PostgresDatabase:
                 [(head,)] = connection.run(statement, parameters)
             except psycopg.OperationalError as error:
                 if connection.broken:
+                    self._pool.check()  # the log is asked next, on a connection that works
                     raise CommitUnknown(f"The connection broke: {_first_line(error)}") from error
                 raise
         return int(head) + 1

@@ -30,7 +30,7 @@ class LogRecorder(ApplicationRecorder):
         self._commits: GroupCommit[Append, int] = GroupCommit(self._write)
 
     def insert_events(
-        self, stored_events: Sequence[StoredEvent], *, intents: Sequence[tuple[int, Intent]] = (), **_: Any
+        self, stored_events: Sequence[StoredEvent], *, intents: Sequence[tuple[int, Intent]] = (), **options: Any
     ) -> Sequence[int] | None:
         """Appends the events, the views they change and, for each new order, (order id, its payment intent).
 
@@ -39,6 +39,8 @@ class LogRecorder(ApplicationRecorder):
         many appends wait; then nothing was written, unless the connection broke while committing and the database has
         not come back to say so.
         """
+        if options.keys() - {"tracking"}:  # which the library passes along; a misspelt intent would be lost for ever
+            raise TypeError(f"unknown options: {', '.join(options)}")
         if not stored_events:
             return None
         append = Append([_new_event(event) for event in stored_events], [_intent_row(*intent) for intent in intents])

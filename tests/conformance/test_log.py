@@ -24,6 +24,12 @@ def positions(store: Store) -> list[int]:
     return [event.id for event in store.recorder.select_notifications(1, 10_000)]
 
 
+def test_a_misspelt_intent_is_not_lost(store: Store) -> None:
+    with pytest.raises(TypeError, match="intent"):
+        store.recorder.insert_events([StoredEvent("a-1", 1, "Unrelated", b"{}")], intent=(1, None))
+    assert store.recorder.max_notification_id() is None
+
+
 def test_positions_start_at_one_and_are_contiguous(store: Store) -> None:
     assert store.recorder.max_notification_id() is None
     assert list(store.recorder.insert_events([changed("a-1", 1), changed("a-1", 2)]) or ()) == [1, 2]

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,18 @@ def test_a_commit_whose_answer_is_lost_is_found(proxy: Proxy) -> None:
         again = store.recorder.insert_events([StoredEvent("a-1", 2, "Unrelated", b'{"n":2}')])
         assert (first, again, proxy.cuts) == ([1], [2], 1)
         assert head(store) == 2
+        store.assert_sound()
+
+
+@pytest.mark.postgres
+def test_a_commit_whose_answer_is_lost_is_found_though_every_connection_broke(proxy: Proxy) -> None:
+    with opened_store(proxy.url) as store:
+        with ExitStack() as held:
+            for _ in range(4):
+                held.enter_context(store.database.read()).execute("SELECT 1")
+        proxy.cut_next("after", everyone=True)
+        assert store.recorder.insert_events([StoredEvent("a-1", 1, "Unrelated", b"{}")]) == [1]
+        assert head(store) == 1
         store.assert_sound()
 
 

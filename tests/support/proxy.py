@@ -29,6 +29,8 @@ class Proxy:
     def __init__(self, server_url: str) -> None:
         self._target = {key: str(value) for key, value in conninfo_to_dict(server_url).items() if value is not None}
         self._cut: Cut | None = None
+        self._everyone = False
+        self._clients: list[socket.socket] = []
         self.cuts = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         path = urlsplit(server_url).path
@@ -36,9 +38,9 @@ class Proxy:
         self.url = f"postgresql://{self._target.get('user', 'postgres')}@127.0.0.1:{port}{path}"
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def cut_next(self, cut: Cut) -> None:
-        """Arms the proxy for one cut."""
-        self._cut = cut
+    def cut_next(self, cut: Cut, *, everyone: bool = False) -> None:
+        """Arms the proxy for one cut; ``everyone``: then of all connections, as when the server starts again."""
+        self._cut, self._everyone = cut, everyone
 
     def close(self) -> None:
         """Takes no more connections."""
@@ -49,9 +51,15 @@ class Proxy:
             while True:
                 client, _ = self._listener.accept()
                 server = self._connect()
+                self._clients.append(client)
                 for source, target, direction in ((client, server, "before"), (server, client, "after")):
                     arguments = (source, target, direction)
                     threading.Thread(target=self._pass_on, args=arguments, daemon=True).start()
+
+    def _cut_others(self) -> None:
+        for client in self._clients if self._everyone else ():
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
 
     def _connect(self) -> socket.socket:
         host, port = self._target.get("host", "127.0.0.1"), self._target.get("port", "5432")
@@ -67,6 +75,7 @@ class Proxy:
                 if self._cut == direction and (direction == "before" or data.startswith(BIND_COMPLETE)):
                     self._cut = None
                     self.cuts += 1
+                    self._cut_others()
                     break
                 target.sendall(data)
         for end in (source, target):
