@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from gunicorn.http.errors import InvalidChunkSize, NoMoreData
 from werkzeug.exceptions import BadRequest
 
-from scripts.worker import malformed_bodies_refused, problem_response
+from scripts.worker import Worker, malformed_bodies_refused, problem_response
 
 
 class Stream:
@@ -59,3 +61,26 @@ def test_every_answer_is_a_whole_problem_document(status: HTTPStatus) -> None:
     assert document["status"] == status
     assert document["requestId"] == "r-1"
     assert set(document) == {"type", "title", "status", "detail", "requestId"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "queued", "alive", "read_ahead", "stays"),
+    [
+        (b"GET", 0, True, b"", True),
+        (b"", 0, True, b"", False),
+        (b"GET", 1, True, b"", False),
+        (b"GET", 0, False, b"", False),
+        (b"GET", 0, True, b"GET", False),
+    ],
+    ids=["asks again", "pauses", "others wait", "the worker stops", "pipelines"],
+)
+def test_a_thread_stays_with_a_client_who_asks_again_and_keeps_nobody_waiting(
+    sent: bytes, queued: int, alive: bool, read_ahead: bytes, stays: bool
+) -> None:
+    worker = Worker.__new__(Worker)
+    worker._queued, worker.alive = queued, alive
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(sent)
+        parser = SimpleNamespace(unreader=SimpleNamespace(buf=io.BytesIO(read_ahead)))
+        assert worker._asks_again(SimpleNamespace(sock=here, is_http2=False, parser=parser)) is stays
