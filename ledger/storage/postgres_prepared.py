@@ -1,8 +1,8 @@
 """Statements that every request runs: prepared once on each connection, then run in one call of libpq.
 
 psycopg's own cursors wait for the server in Python, and let go of the interpreter's lock and fight for it again several
-times a statement; libpq's blocking call does so once. Under eight threads that is a sixth of a read's time (see
-docs/decisions/0018). Connections, errors and the loading of results remain psycopg's.
+times a statement; libpq's blocking call does so once, which shows under many threads (docs/decisions/0018).
+Connections, errors and the loading of results remain psycopg's.
 
 Strings and arrays travel in PostgreSQL's binary format, which needs no escaping and refuses NUL where a text parameter
 would end at it. Arrays: https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-FORMAT-CODES and
