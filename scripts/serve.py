@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from wsgiref.types import WSGIApplication
 
@@ -132,6 +133,7 @@ def listeners(bind: str, workers: int) -> list[str]:
     spreads them; elsewhere there is one socket. Gunicorn takes them over. Raises SettingsError for a taken address.
     """
     if bind.startswith("unix:"):
+        _refuse_taken_path(Path(bind.removeprefix("unix:")), bind)
         return [bind]
     host, _, port = bind.rpartition(":")
     host = host.strip("[]")
@@ -142,6 +144,21 @@ def listeners(bind: str, workers: int) -> list[str]:
     count = workers if sys.platform == "linux" else 1
     others = [_listening(host, port, bind, shared=True) for _ in range(count - 1)]
     return [f"fd://{each.detach()}" for each in (first, *others)]
+
+
+def _refuse_taken_path(path: Path, bind: str) -> None:
+    """Gunicorn takes the path over from a socket that is there, and from a server that listens on it."""
+    reason = None
+    if not path.parent.is_dir():
+        reason = "there is no such directory"
+    elif path.exists() and not path.is_socket():
+        reason = "there is a file that is no socket"
+    elif path.exists():
+        with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+            probe.connect(str(path))
+            reason = "Address already in use"
+    if reason is not None:
+        raise SettingsError(f"can't listen on {bind}: {reason}; choose another address with --bind")
 
 
 def _listening(host: str, port: int, bind: str, *, shared: bool = False) -> socket.socket:

@@ -17,7 +17,7 @@ from ledger.errors import SettingsError, StorageUnavailable
 from ledger.storage.database import CommitUnknown, Dialect
 from ledger.storage.log import NewEvent
 from ledger.storage.postgres_append import append_statement
-from ledger.storage.postgres_prepared import PreparedConnection
+from ledger.storage.postgres_prepared import ConnectionLost, PreparedConnection
 from ledger.storage.schema import WRITERS_LOCK
 from ledger.storage.tables import Row, TableWrites
 
@@ -120,11 +120,9 @@ class PostgresDatabase:
         with self._connection() as connection:
             try:
                 [(head,)] = connection.run(statement, parameters)
-            except psycopg.OperationalError as error:
-                if connection.broken:
-                    self._pool.check()  # the log is asked next, on a connection that works
-                    raise CommitUnknown(f"The connection broke: {_first_line(error)}") from error
-                raise
+            except ConnectionLost as error:
+                self._pool.check()  # the log is asked next, on a connection that works
+                raise CommitUnknown(f"The connection broke: {_first_line(error)}") from error
         return int(head) + 1
 
     def next_order_ids(self, count: int = 1) -> Sequence[int]:
@@ -137,10 +135,10 @@ class PostgresDatabase:
 
     @contextmanager
     def _connection(self) -> Iterator[PreparedConnection]:
-        # Opened on first use and not on construction: a pool must not cross a fork.
-        self._pool.open(wait=False)
         connection: PreparedConnection | None = None
         try:
+            # Opened on first use and not on construction: a pool must not cross a fork.
+            self._pool.open(wait=False)
             connection = self._pool.getconn()
             try:
                 yield connection

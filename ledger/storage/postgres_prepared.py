@@ -22,7 +22,7 @@ from typing import Any
 from psycopg import Connection, DataError, OperationalError
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
-from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 
 from ledger.storage.tables import Row
@@ -36,6 +36,10 @@ _INT8_ELEMENT = struct.Struct("!iq")
 _LENGTH = struct.Struct("!i")
 _DONE = frozenset({ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK})
 _TEXT_FORMAT, _BINARY = 0, 1
+
+
+class ConnectionLost(OperationalError):
+    """The connection broke, and with it the answer to what may have been done."""
 
 
 class Bigints(tuple[int, ...]):
@@ -84,8 +88,12 @@ class PreparedConnection(Connection[Row]):
     def _check(self, result: PGresult) -> None:
         if result.status in _DONE:
             return
-        if self.pgconn.status != ConnStatus.OK:  # then the result is libpq's own, without a state to tell it by
-            raise OperationalError(self.pgconn.get_error_message())
+        # Without a state it is not the server's answer but libpq's own, for one that is lost; libpq's status may not
+        # say so yet, so the connection is ended here.
+        if result.error_field(DiagnosticField.SQLSTATE) is None or self.pgconn.status != ConnStatus.OK:
+            message = self.pgconn.get_error_message()
+            self.pgconn.finish()
+            raise ConnectionLost(message)
         raise error_from_result(result)
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 
+from ledger.errors import StorageUnavailable
+from ledger.storage.postgres import PostgresDatabase
 from ledger.storage.postgres_prepared import MAX_PREPARED, Bigints, PreparedConnection, Texts
+from tests.support.postgres import temporary_server
 
 pytestmark = pytest.mark.postgres
 
@@ -68,6 +75,30 @@ def test_more_statements_than_are_kept_still_run(connection: PreparedConnection)
         assert connection.run(f"SELECT {number} + ?::bigint", (1,)) == [(number + 1,)]
 
     assert connection.run("SELECT count(*) FROM pg_prepared_statements") == [(MAX_PREPARED,)]
+
+
+def test_a_server_that_was_killed_is_an_outage_for_every_idle_connection() -> None:
+    with temporary_server() as server:
+        database = PostgresDatabase(server.get_uri(), pool_size=4, timeout=5)
+        with ExitStack() as held:
+            for _ in range(4):
+                held.enter_context(database.read()).execute("SELECT 1")
+        with psycopg.connect(server.get_uri(), autocommit=True) as other:
+            pids = other.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'").fetchall()
+            own = other.info.backend_pid
+        os.kill(next(pid for (pid,) in pids if pid != own), signal.SIGKILL)  # the server then ends all of them
+
+        told = []
+        deadline = time.monotonic() + 30
+        while not told or told[-1] != "answered":
+            assert time.monotonic() < deadline
+            try:
+                with database.read() as cursor:
+                    cursor.execute("SELECT 1")
+                told.append("answered")
+            except StorageUnavailable:
+                told.append("unavailable")
+        database.close()
 
 
 def test_a_connection_that_the_server_ends_is_told_from_a_statement_that_fails(connection: PreparedConnection) -> None:

@@ -295,6 +295,17 @@ def test_a_taken_address_is_one_clear_line(server: Server, tmp_path: Path) -> No
     ]
 
 
+def test_a_unix_socket_that_can_not_be_had_is_one_clear_line(tmp_path: Path) -> None:
+    environ = environ_in(tmp_path)
+    (tmp_path / "file").write_text("")
+    with served("--workers", "1", "--bind", f"unix:{tmp_path}/s", environ=environ, log=tmp_path / "log"):
+        for path, reason in (("s", "Address already in use"), ("file", "a file"), ("no/s", "no such directory")):
+            done = run_cli("serve", "--bind", f"unix:{tmp_path}/{path}", environ=environ)
+
+            assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+            assert reason in done.stderr
+
+
 @pytest.mark.postgres
 def test_an_unreachable_postgresql_at_start_is_one_clear_line(tmp_path: Path) -> None:
     environ = environ_in(tmp_path, LEDGER_DATABASE_URL="postgresql://127.0.0.1:1/x", LEDGER_DB_TIMEOUT="0.5")
