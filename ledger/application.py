@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -17,18 +18,27 @@ from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Trans
 from eventsourcing.utils import Environment, EnvType
 
 from ledger.actor import Actor, Cause, Role
-from ledger.cart import CartItem, amount_of, price_cart
+from ledger.cart import MAX_AMOUNT_IN_CENTS, CartItem, amount_of, price_cart
 from ledger.catalogue import Catalogue
 from ledger.clock import Clock, rfc3339, utc_now
-from ledger.errors import Busy, IdempotencyKeyReused, MoveNotAllowed, UnknownOrder, VersionMismatch
+from ledger.errors import (
+    Busy,
+    IdempotencyKeyReused,
+    InvalidAmount,
+    MoveNotAllowed,
+    OrderNotThereYet,
+    UnknownOrder,
+    VersionMismatch,
+)
 from ledger.events import OrderCreated
 from ledger.leads import LeadBoard, LeadMove, board_stream
 from ledger.order import Order, order_stream, place_order
-from ledger.payments.gateway import Intent, PaymentGateway, PaymentNotice
+from ledger.payments.gateway import Intent, PaymentGateway, PaymentKind, PaymentNotice, Refund
 from ledger.receipts import STRIPE, Receipt, Receipts, user_source
-from ledger.statuses import TRANSITIONS, Status
+from ledger.statuses import Status
 from ledger.storage.log import RecordedEvent
 from ledger.storage.recorder import LogRecorder
+from ledger.storage.reservations import Reservation
 
 MAX_ATTEMPTS = 10
 T = TypeVar("T")
@@ -49,6 +59,16 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class RefundOutcome:
+    """What a refund has led to; ``replayed`` when an earlier request with the same cause made it."""
+
+    order_id: int
+    refund: Refund
+    version: int
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """What the ledger needs from outside: all of it is injected."""
 
@@ -57,7 +77,9 @@ class Ports:
     gateway: PaymentGateway
     catalogue: Catalogue
     currency: str
-    next_order_ids: Callable[[], Sequence[int]]
+    reserve_order: Callable[[str | None], Reservation]
+    order_of_intent: Callable[[str], int | None]
+    new_token: Callable[[], str] = lambda: secrets.token_hex(16)
     clock: Clock = utc_now
 
 
@@ -91,10 +113,9 @@ class OrderLedger(Application[str]):
 
         def attempt() -> Outcome:
             lines = price_cart(self._ports.catalogue, items)
-            order_id = self._ports.next_order_ids()[0]
-            intent = self._ports.gateway.create_intent(
-                order_id, amount_of(lines), self._ports.currency, _intent_key(order_id, actor, cause)
-            )
+            amount, currency = amount_of(lines), self._ports.currency
+            order_id, key = self._ports.reserve_order(_digest(actor, cause, amount, currency))
+            intent = self._ports.gateway.create_intent(order_id, amount, currency, key)
             placed = place_order(order_id, lines, intent, actor=actor, cause=cause, timestamp=self._now())
             self.save(placed, intents=[(order_id, intent)])
             return Outcome(order_id, 1, Status.PENDING, placed=(placed, intent))
@@ -115,29 +136,61 @@ class OrderLedger(Application[str]):
             order.check_visible(actor)
             if expected_version is not None and order.version != expected_version:
                 raise VersionMismatch(f"Order {order_id} is at version {order.version}, which is not the one expected.")
-            order.move(status, self._retrieve_intent, actor=actor, cause=cause, timestamp=self._now())
+            order.move(status, self._ports.gateway, actor=actor, cause=cause, timestamp=self._now())
             return self._saved(order)
 
         return self._once(attempt, actor, cause)
 
-    def settle_payment(self, notice: PaymentNotice) -> Outcome:
-        """Records how an order's payment ended: to order_paid or payment_failed, once for each Stripe event id.
+    def record_payment(self, notice: PaymentNotice, *, actor: Actor, cause: Cause) -> Outcome | None:
+        """Records what the gateway tells of a payment, and the move that it leads to; nothing that is known already.
 
-        A notice that the order's status has no move for (as a failure after success) changes nothing.
-        Raises UnknownOrder, Busy.
+        ``None`` when it is no order's. Raises OrderNotThereYet when it names an order that is not in the log, Busy.
         """
-        actor, cause = Actor(None, Role.PAYMENTS), Cause(stripe_event_id=notice.stripe_event_id)
-        status = Status.ORDER_PAID if notice.outcome == "succeeded" else Status.PAYMENT_FAILED
+        order_id = self._ports.order_of_intent(notice.intent_id) or notice.order_id
+        if order_id is None:
+            return None
 
         def attempt() -> Outcome:
-            order = self._order(notice.order_id)
-            if order.payment_intent_id != notice.intent_id:
-                raise UnknownOrder(f"Order {notice.order_id} has another payment intent than {notice.intent_id}.")
-            if status in TRANSITIONS[order.status]:
-                order.move(status, self._retrieve_intent, actor=actor, cause=cause, timestamp=self._now())
+            order = self._load(order_stream(order_id), Order.project)
+            if order is None:
+                raise OrderNotThereYet(f"There is no order {order_id} yet.")
+            order.record_payment(notice, actor=actor, cause=cause, timestamp=self._now())
             return self._saved(order)
 
         return self._once(attempt, actor, cause)
+
+    def refund_order(
+        self, order_id: int, amount_in_cents: int | None, *, actor: Actor, cause: Cause
+    ) -> RefundOutcome:
+        """Refunds an amount of an order's payment, or (``None``) all that is left. Its status is left as it is.
+
+        A repeat with the same idempotency key answers what the first one did. Raises UnknownOrder, Forbidden,
+        RefundRefused, IdempotencyKeyReused, PaymentsUnavailable, Busy.
+        """
+        key = f"refund-{order_id}-{_digest(actor, cause) or self._ports.new_token()}"
+
+        def attempt() -> RefundOutcome:
+            receipt = self._receipt(actor, cause)
+            if receipt is not None:
+                return self._refund_of(receipt)
+            order = self._order(order_id)
+            order.check_refundable(actor)
+            refund = self._ports.gateway.refund(order.payment_intent_id, amount_in_cents, key)
+            version = order.version + 1
+            order.record_payment(
+                self._refund_notice(refund), actor=actor, cause=cause, timestamp=self._now(), always=True
+            )
+            self.save(order)
+            return RefundOutcome(order_id, refund, version)
+
+        return _until_won(attempt)
+
+    def open_payment(self, amount_in_cents: int, *, actor: Actor, cause: Cause) -> Intent:
+        """A payment intent that belongs to no order. Nothing is recorded. Raises InvalidAmount, PaymentsUnavailable."""
+        if not 1 <= amount_in_cents <= MAX_AMOUNT_IN_CENTS:
+            raise InvalidAmount({"amount": [f"An amount is from 1 to {MAX_AMOUNT_IN_CENTS} cents."]})
+        key = f"payment-{_digest(actor, cause) or self._ports.new_token()}"
+        return self._ports.gateway.create_intent(None, amount_in_cents, self._ports.currency, key)
 
     def arrange_leads(self, moves: Sequence[LeadMove], *, actor: Actor, cause: Cause) -> list[LeadMove]:
         """Moves lead statuses on the acting user's board; returns the named and the changed ones, by place.
@@ -206,8 +259,29 @@ class OrderLedger(Application[str]):
         except AggregateNotFoundError:
             return None
 
-    def _retrieve_intent(self, intent_id: str) -> Intent:
-        return self._ports.gateway.retrieve_intent(intent_id)
+    def _refund_of(self, receipt: Receipt) -> RefundOutcome:
+        """The refund that a receipt is for, as it was answered then."""
+        stream = self._ports.recorder.read_stream(order_stream(receipt.order_id))
+        body = json.loads(stream[receipt.version - 1].body)
+        refund = Refund(
+            id=body["reference"],
+            intent_id=body["payment_intent_id"],
+            amount=body["amount_in_cents"],
+            currency=body["currency"],
+            status=body["detail"],
+        )
+        return RefundOutcome(receipt.order_id, refund, receipt.version, replayed=True)
+
+    def _refund_notice(self, refund: Refund) -> PaymentNotice:
+        return PaymentNotice(
+            kind=PaymentKind.REFUND,
+            intent_id=refund.intent_id,
+            amount=refund.amount,
+            currency=refund.currency,
+            occurred_at=self._now(),
+            reference=refund.id,
+            detail=refund.status,
+        )
 
     def _saved(self, order: Order) -> Outcome:
         self.save(order)
@@ -217,12 +291,12 @@ class OrderLedger(Application[str]):
         return rfc3339(self._ports.clock())
 
 
-def _intent_key(order_id: int, actor: Actor, cause: Cause) -> str:
-    """Made from the client's own key where there is one, so that a retry reuses the intent of the lost attempt."""
+def _digest(actor: Actor, cause: Cause, *sent: object) -> str | None:
+    """Tells a client's request, and what is sent to the gateway for it, from all others; ``None`` without a key."""
     if cause.idempotency_key is None:
-        return f"order-{order_id}"
-    parts = f"{actor.user}\n{cause.idempotency_key}\n{cause.request_hash}"
-    return f"request-{hashlib.sha256(parts.encode()).hexdigest()}"
+        return None
+    parts = (actor.user, cause.idempotency_key, cause.request_hash, *sent)
+    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
 
 
 def _until_won(attempt: Callable[[], T]) -> T:

@@ -69,6 +69,28 @@ class RefundRequired(LedgerError):
     code = "refund-required"
 
 
+class RefundRefused(LedgerError):
+    """The payment gateway has nothing, or not as much, left to refund."""
+
+    code = "refund-refused"
+
+
+class Forbidden(LedgerError):
+    """Not for this actor, whatever the order's state."""
+
+    code = "forbidden"
+
+
+class InvalidAmount(InvalidInput):
+    code = "invalid-amount"
+
+
+class OrderNotThereYet(LedgerError):
+    """A notice of a payment whose order is not in the log: the order's commit may still be under way."""
+
+    code = "order-not-there-yet"
+
+
 class VersionMismatch(LedgerError):
     """The order is no longer at the version that the caller expected."""
 

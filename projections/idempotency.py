@@ -30,7 +30,9 @@ IDEMPOTENCY = Table(
 
 def _caused(event: EventFacts) -> Iterator[Change]:
     cause = event.body["cause"]
-    status = event.body.get("status", Status.PENDING.value)
+    if "part_of_version" in cause:
+        return  # it belongs to the event of that version
+    status = event.body.get("status") or event.body.get("order_status", Status.PENDING.value)
     outcome = (order_id_of(event.stream), event.version, status)
     if "idempotency_key" in cause:
         source = user_source(event.body["actor"]["user"])
@@ -39,7 +41,8 @@ def _caused(event: EventFacts) -> Iterator[Change]:
         yield Insert((STRIPE, cause["stripe_event_id"], "", *outcome))
 
 
-VIEW = View("idempotency", 1, IDEMPOTENCY, {"OrderCreated": _caused, "StatusChanged": _caused})
+_CAUSED = dict.fromkeys(("OrderCreated", "StatusChanged", "PaymentRecorded"), _caused)
+VIEW = View("idempotency", 1, IDEMPOTENCY, _CAUSED)
 
 
 class ReceiptReads:

@@ -20,7 +20,9 @@ from ledger.errors import SettingsError, StorageUnavailable
 from ledger.payments.sandbox import SandboxGateway
 from ledger.settings import Settings
 from ledger.storage import Database, open_database
+from ledger.storage.intents import IntentOrders
 from ledger.storage.recorder import LogRecorder
+from ledger.storage.reservations import Reservations
 from projections.health import Health
 from projections.idempotency import ReceiptReads
 from projections.leads import LeadReads
@@ -80,7 +82,8 @@ def build(settings: Settings) -> Runtime:
         gateway=sandbox,
         catalogue=catalogue,
         currency=settings.currency,
-        next_order_ids=database.next_order_ids,
+        reserve_order=Reservations(database).fresh,
+        order_of_intent=IntentOrders(database).order_of,
     )
     services = Services(
         ledger=OrderLedger(ports),

@@ -24,6 +24,16 @@ CREATE TABLE IF NOT EXISTS sandbox_settlements (
     status text NOT NULL,
     amount_received bigint NOT NULL,
     amount_refunded bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS order_reservations (
+    digest text PRIMARY KEY,
+    order_id bigint NOT NULL,
+    gateway_key text NOT NULL,
+    reserved_at text NOT NULL);
+CREATE TABLE IF NOT EXISTS sandbox_refunds (
+    refund_key text PRIMARY KEY,
+    refund_id text NOT NULL,
+    intent_id text NOT NULL,
+    amount bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS ledger_schema (version bigint NOT NULL);
 """
 

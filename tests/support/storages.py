@@ -12,7 +12,9 @@ from ledger.application import OrderLedger, Ports
 from ledger.catalogue import Catalogue
 from ledger.payments.sandbox import SandboxGateway
 from ledger.storage import Database, open_database
+from ledger.storage.intents import IntentOrders
 from ledger.storage.recorder import LogRecorder
+from ledger.storage.reservations import Reservations
 from projections.check import differences
 from projections.idempotency import ReceiptReads
 from projections.leads import LeadReads
@@ -65,7 +67,8 @@ def opened_store(url: str) -> Iterator[Store]:
             gateway=gateway,
             catalogue=Catalogue.load(None),
             currency="usd",
-            next_order_ids=database.next_order_ids,
+            reserve_order=Reservations(database).fresh,
+            order_of_intent=IntentOrders(database).order_of,
             clock=TickingClock(),
         )
     )
