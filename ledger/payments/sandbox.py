@@ -19,6 +19,8 @@ from ledger.storage.database import Cursor, Database
 from ledger.storage.tables import Row
 
 _UNTOUCHED = ("requires_payment_method", 0, 0)
+_ABOVE_ALL = 2**63 - 1
+_PAGE = 500
 _SELECT = (
     "SELECT order_id, intent_id, client_secret, amount, currency, status, amount_received, amount_refunded"
     " FROM payment_intents LEFT JOIN sandbox_settlements USING (intent_id)"
@@ -86,9 +88,16 @@ class SandboxGateway:
 
     def list_intents(self, since: datetime) -> Iterator[Intent]:  # noqa: ARG002  it does not note when
         """Every intent there is, in order of their orders, the newest first."""
-        with self._database.snapshot() as cursor:
-            for row in cursor.stream(f"{_SELECT} ORDER BY order_id DESC"):
-                yield _intent(row)
+        # Page by page, so that whoever reads them may write meanwhile.
+        query = f"{_SELECT} WHERE order_id < ? ORDER BY order_id DESC LIMIT ?"
+        before = _ABOVE_ALL
+        while True:
+            with self._database.read() as cursor:
+                rows = cursor.execute(query, (before, _PAGE))
+            if not rows:
+                return
+            yield from map(_intent, rows)
+            before = rows[-1][0]
 
     def settle(self, order_id: int, *, fail: bool = False) -> PaymentNotice:
         """Makes the order's payment succeed or fail, and returns the notice that a webhook would bring.
