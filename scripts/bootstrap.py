@@ -17,6 +17,7 @@ from ledger.application import OrderLedger, Ports
 from ledger.catalogue import Catalogue
 from ledger.clock import utc_now
 from ledger.errors import SettingsError, StorageUnavailable
+from ledger.payments.gateway import PaymentGateway
 from ledger.payments.sandbox import SandboxGateway
 from ledger.settings import Settings
 from ledger.storage import Database, open_database
@@ -38,6 +39,7 @@ class Runtime:
     settings: Settings
     database: Database
     services: Services
+    gateway: PaymentGateway
     sandbox: SandboxGateway
 
     def migrate(self) -> None:
@@ -92,7 +94,7 @@ def build(settings: Settings) -> Runtime:
         catalogue=catalogue,
         health=Health(database),
     )
-    return Runtime(settings, database, services, sandbox)
+    return Runtime(settings, database, services, sandbox, sandbox)
 
 
 def token_verifier(settings: Settings) -> TokenVerifier:
