@@ -91,6 +91,18 @@ class OrderNotThereYet(LedgerError):
     code = "order-not-there-yet"
 
 
+class ForgedNotice(LedgerError):
+    """A notice of a payment that the payment gateway has not signed, or signed too long ago."""
+
+    code = "invalid-signature"
+
+
+class MalformedNotice(LedgerError):
+    """A notice of a payment that the payment gateway has signed, but that can't be read."""
+
+    code = "malformed-notice"
+
+
 class VersionMismatch(LedgerError):
     """The order is no longer at the version that the caller expected."""
 
