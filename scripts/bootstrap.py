@@ -29,6 +29,7 @@ from projections.idempotency import ReceiptReads
 from projections.leads import LeadReads
 from projections.migrate import migrate
 from projections.orders import OrderReads
+from projections.payments import PaymentReads
 from projections.store import inline_writes
 
 
@@ -90,6 +91,7 @@ def build(settings: Settings) -> Runtime:
     services = Services(
         ledger=OrderLedger(ports),
         orders=OrderReads(database),
+        payments=PaymentReads(database),
         leads=LeadReads(database),
         catalogue=catalogue,
         health=Health(database),
