@@ -75,7 +75,7 @@ class Cause:
     def record(self, part_of_version: int | None = None) -> CauseRecord:
         """The JSON object kept in events; absent parts are left out.
 
-        A cause that leads to two events of a stream at once belongs to one of them; the other one names it by version.
+        A cause that leads to two events at once belongs to the last of them; the one before names that one's version.
         """
         record: CauseRecord = {}
         if self.request_id is not None:

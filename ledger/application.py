@@ -6,7 +6,6 @@ twice under one cause answers what the first one did.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Transcoder
 from eventsourcing.utils import Environment, EnvType
 
-from ledger.actor import Actor, Cause, Role
+from ledger.actor import Actor, Cause
 from ledger.cart import MAX_AMOUNT_IN_CENTS, CartItem, amount_of, price_cart
 from ledger.catalogue import Catalogue
 from ledger.clock import Clock, rfc3339, utc_now
@@ -34,8 +33,9 @@ from ledger.events import OrderCreated
 from ledger.leads import LeadBoard, LeadMove, board_stream
 from ledger.order import Order, order_stream, place_order
 from ledger.payments.gateway import Intent, PaymentGateway, PaymentKind, PaymentNotice, Refund
-from ledger.receipts import STRIPE, Receipt, Receipts, user_source
+from ledger.receipts import Receipt, Receipts, receipt_of, request_digest
 from ledger.statuses import Status
+from ledger.storage.bodies import JSONBodies
 from ledger.storage.log import RecordedEvent
 from ledger.storage.recorder import LogRecorder
 from ledger.storage.reservations import Reservation
@@ -83,21 +83,6 @@ class Ports:
     clock: Clock = utc_now
 
 
-class JSONBodies(Transcoder):
-    """Stores event bodies as compact JSON in UTF-8, attribute by attribute, with nothing added."""
-
-    def __init__(self) -> None:
-        self._encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-    def encode(self, obj: Any) -> bytes:
-        """The stored bytes. Raises TypeError or ValueError for what is not plain JSON."""
-        return self._encoder.encode(obj).encode()
-
-    def decode(self, data: bytes) -> Any:
-        """The attributes as they were encoded."""
-        return json.loads(data)
-
-
 class OrderLedger(Application[str]):
     """The write side: one instance a process, used by all its threads. Every command may raise StorageUnavailable."""
 
@@ -114,7 +99,7 @@ class OrderLedger(Application[str]):
         def attempt() -> Outcome:
             lines = price_cart(self._ports.catalogue, items)
             amount, currency = amount_of(lines), self._ports.currency
-            order_id, key = self._ports.reserve_order(_digest(actor, cause, amount, currency))
+            order_id, key = self._ports.reserve_order(request_digest(actor, cause, amount, currency))
             intent = self._ports.gateway.create_intent(order_id, amount, currency, key)
             placed = place_order(order_id, lines, intent, actor=actor, cause=cause, timestamp=self._now())
             self.save(placed, intents=[(order_id, intent)])
@@ -144,44 +129,50 @@ class OrderLedger(Application[str]):
     def record_payment(self, notice: PaymentNotice, *, actor: Actor, cause: Cause) -> Outcome | None:
         """Records what the gateway tells of a payment, and the move that it leads to; nothing that is known already.
 
-        ``None`` when it is no order's. Raises OrderNotThereYet when it names an order that is not in the log, Busy.
+        ``None`` when it is no order's, or tells of no money for an order that is not in the log. Raises
+        OrderNotThereYet when it tells of money for such an order, Busy.
         """
         order_id = self._ports.order_of_intent(notice.intent_id) or notice.order_id
         if order_id is None:
             return None
 
-        def attempt() -> Outcome:
-            order = self._load(order_stream(order_id), Order.project)
-            if order is None:
+        def attempt() -> Outcome | None:
+            order = self._find_order(order_id)
+            if order is None and notice.kind is PaymentKind.RECEIVED:
                 raise OrderNotThereYet(f"There is no order {order_id} yet.")
+            if order is None:
+                return None
             order.record_payment(notice, actor=actor, cause=cause, timestamp=self._now())
             return self._saved(order)
 
         return self._once(attempt, actor, cause)
 
-    def refund_order(
-        self, order_id: int, amount_in_cents: int | None, *, actor: Actor, cause: Cause
-    ) -> RefundOutcome:
+    def knows_payment(self, notice: PaymentNotice) -> bool:
+        """Whether recording what this notice tells would add nothing to its order."""
+        order_id = self._ports.order_of_intent(notice.intent_id) or notice.order_id
+        order = None if order_id is None else self._find_order(order_id)
+        return order is None or order.knows(notice)
+
+    def refund_order(self, order_id: int, amount_in_cents: int | None, *, actor: Actor, cause: Cause) -> RefundOutcome:
         """Refunds an amount of an order's payment, or (``None``) all that is left. Its status is left as it is.
 
         A repeat with the same idempotency key answers what the first one did. Raises UnknownOrder, Forbidden,
         RefundRefused, IdempotencyKeyReused, PaymentsUnavailable, Busy.
         """
-        key = f"refund-{order_id}-{_digest(actor, cause) or self._ports.new_token()}"
+        key = f"refund-{order_id}-{request_digest(actor, cause) or self._ports.new_token()}"
 
         def attempt() -> RefundOutcome:
-            receipt = self._receipt(actor, cause)
+            receipt = receipt_of(self._ports.receipts, actor, cause)
             if receipt is not None:
-                return self._refund_of(receipt)
+                return self._refunded_before(order_id, receipt)
             order = self._order(order_id)
             order.check_refundable(actor)
             refund = self._ports.gateway.refund(order.payment_intent_id, amount_in_cents, key)
-            version = order.version + 1
-            order.record_payment(
-                self._refund_notice(refund), actor=actor, cause=cause, timestamp=self._now(), always=True
-            )
+            # Always recorded: the webhook of this refund may have been faster, and it does not have this cause.
+            now = self._now()
+            order.record_payment(refund.notice(now), actor=actor, cause=cause, timestamp=now, always=True)
             self.save(order)
-            return RefundOutcome(order_id, refund, version)
+            return RefundOutcome(order_id, refund, order.version)
 
         return _until_won(attempt)
 
@@ -189,7 +180,7 @@ class OrderLedger(Application[str]):
         """A payment intent that belongs to no order. Nothing is recorded. Raises InvalidAmount, PaymentsUnavailable."""
         if not 1 <= amount_in_cents <= MAX_AMOUNT_IN_CENTS:
             raise InvalidAmount({"amount": [f"An amount is from 1 to {MAX_AMOUNT_IN_CENTS} cents."]})
-        key = f"payment-{_digest(actor, cause) or self._ports.new_token()}"
+        key = f"payment-{request_digest(actor, cause) or self._ports.new_token()}"
         return self._ports.gateway.create_intent(None, amount_in_cents, self._ports.currency, key)
 
     def arrange_leads(self, moves: Sequence[LeadMove], *, actor: Actor, cause: Cause) -> list[LeadMove]:
@@ -228,30 +219,23 @@ class OrderLedger(Application[str]):
         """Plain JSON bodies."""
         return JSONBodies()
 
-    def _once(self, attempt: Callable[[], Outcome], actor: Actor, cause: Cause) -> Outcome:
-        def attempt_or_replay() -> Outcome:
-            receipt = self._receipt(actor, cause)
+    def _once(self, attempt: Callable[[], T], actor: Actor, cause: Cause) -> T | Outcome:
+        def attempt_or_replay() -> T | Outcome:
+            receipt = receipt_of(self._ports.receipts, actor, cause)
             if receipt is None:
                 return attempt()
             return Outcome(receipt.order_id, receipt.version, receipt.status, replayed=True)
 
         return _until_won(attempt_or_replay)
 
-    def _receipt(self, actor: Actor, cause: Cause) -> Receipt | None:
-        if cause.stripe_event_id is not None:
-            return self._ports.receipts.find(STRIPE, cause.stripe_event_id)
-        if cause.idempotency_key is None or actor.user is None:
-            return None
-        receipt = self._ports.receipts.find(user_source(actor.user), cause.idempotency_key)
-        if receipt is not None and receipt.request_hash != cause.request_hash:
-            raise IdempotencyKeyReused("This Idempotency-Key was used before, for another request.")
-        return receipt
-
     def _order(self, order_id: int) -> Order:
-        order = self._load(order_stream(order_id), Order.project)
+        order = self._find_order(order_id)
         if order is None:
             raise UnknownOrder(f"There is no order {order_id}.")
         return order
+
+    def _find_order(self, order_id: int) -> Order | None:
+        return self._load(order_stream(order_id), Order.project)
 
     def _load(self, stream: str, project: Callable[[Any, Any], T | None]) -> T | None:
         try:
@@ -259,9 +243,11 @@ class OrderLedger(Application[str]):
         except AggregateNotFoundError:
             return None
 
-    def _refund_of(self, receipt: Receipt) -> RefundOutcome:
+    def _refunded_before(self, order_id: int, receipt: Receipt) -> RefundOutcome:
         """The refund that a receipt is for, as it was answered then."""
-        stream = self._ports.recorder.read_stream(order_stream(receipt.order_id))
+        if receipt.order_id != order_id:
+            raise IdempotencyKeyReused("This Idempotency-Key was used before, for another order.")
+        stream = self._ports.recorder.read_stream(order_stream(order_id))
         body = json.loads(stream[receipt.version - 1].body)
         refund = Refund(
             id=body["reference"],
@@ -270,18 +256,7 @@ class OrderLedger(Application[str]):
             currency=body["currency"],
             status=body["detail"],
         )
-        return RefundOutcome(receipt.order_id, refund, receipt.version, replayed=True)
-
-    def _refund_notice(self, refund: Refund) -> PaymentNotice:
-        return PaymentNotice(
-            kind=PaymentKind.REFUND,
-            intent_id=refund.intent_id,
-            amount=refund.amount,
-            currency=refund.currency,
-            occurred_at=self._now(),
-            reference=refund.id,
-            detail=refund.status,
-        )
+        return RefundOutcome(order_id, refund, receipt.version, replayed=True)
 
     def _saved(self, order: Order) -> Outcome:
         self.save(order)
@@ -289,14 +264,6 @@ class OrderLedger(Application[str]):
 
     def _now(self) -> str:
         return rfc3339(self._ports.clock())
-
-
-def _digest(actor: Actor, cause: Cause, *sent: object) -> str | None:
-    """Tells a client's request, and what is sent to the gateway for it, from all others; ``None`` without a key."""
-    if cause.idempotency_key is None:
-        return None
-    parts = (actor.user, cause.idempotency_key, cause.request_hash, *sent)
-    return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
 
 
 def _until_won(attempt: Callable[[], T]) -> T:

@@ -13,6 +13,7 @@ from eventsourcing.utils import register_topic
 
 from ledger.actor import ActorRecord, CauseRecord
 from ledger.cart import LineRecord
+from ledger.payments.gateway import PaymentKind, PaymentNotice
 from ledger.payments.payment import PaymentTotals
 
 
@@ -72,6 +73,19 @@ class PaymentRecorded(Event):
     anomaly: str | None
     order_status: str
     totals: PaymentTotals
+
+    @property
+    def notice(self) -> PaymentNotice:
+        """The notice that was recorded."""
+        return PaymentNotice(
+            kind=PaymentKind(self.kind),
+            intent_id=self.payment_intent_id,
+            amount=self.amount_in_cents,
+            currency=self.currency,
+            occurred_at=self.occurred_at,
+            reference=self.reference,
+            detail=self.detail,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

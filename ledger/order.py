@@ -22,17 +22,6 @@ from ledger.statuses import TRANSITIONS, UNPAID, Status
 
 _STREAM_PREFIX = "order-"
 
-_LEADS_TO = {
-    PaymentKind.REQUIRES_ACTION: Status.AWAITING_PAYMENT,
-    PaymentKind.PROCESSING: Status.AWAITING_PAYMENT,
-    PaymentKind.AUTHORIZED: Status.AWAITING_PAYMENT,
-    PaymentKind.FAILED: Status.PAYMENT_FAILED,
-    PaymentKind.CANCELED: Status.CANCELLED,
-    PaymentKind.RECEIVED: Status.ORDER_PAID,
-}
-"""The status that a phase of the payment moves an unpaid order to. Refunds and disputes move none: what becomes of the
-goods is for people to say."""
-
 
 def order_stream(order_id: int) -> str:
     """The name of an order's stream: order 17 lives in ``order-17``."""
@@ -79,7 +68,7 @@ class Order:
     amount_in_cents: int
     currency: str
     version: int
-    payment: Payment = Payment()
+    payment: Payment = field(default_factory=Payment)
     payment_records: int = 0
     _pending: list[Event] = field(default_factory=list)
 
@@ -111,7 +100,7 @@ class Order:
             self._cancel_intent(gateway)
         elif actor.role not in MOVERS:
             self._confirm_payment(gateway, actor=actor, cause=cause, timestamp=timestamp)
-        self._change_status(status, actor=actor, cause=cause.record(), timestamp=timestamp)
+        self._change_status(status, actor=actor, cause=cause, timestamp=timestamp)
 
     def record_payment(
         self, notice: PaymentNotice, *, actor: Actor, cause: Cause, timestamp: str, always: bool = False
@@ -119,18 +108,27 @@ class Order:
         """Records what has happened to the payment, and the move it leads to; nothing that is known already.
 
         ``always`` records it even then, for a command whose cause must find its outcome again. What does not fit the
-        order is recorded as an anomaly, and moves nothing.
+        order is recorded as an anomaly, and moves nothing; what is no business of the order's is not recorded.
         """
         anomaly = anomaly_of(notice, self.payment_intent_id, self.amount_in_cents, self.currency)
         if notice.intent_id != self.payment_intent_id and anomaly is None:
             return
-        if self._payment_after(notice, anomaly) == self.payment and not always:
+        payment = self._payment_after(notice, anomaly)
+        if payment == self.payment and not always:
             return
-        self._record_payment(notice, anomaly, actor=actor, cause=cause.record(), timestamp=timestamp)
-        status = _LEADS_TO.get(notice.kind)
-        timely = notice.kind is PaymentKind.RECEIVED or self.payment.is_in(notice)
-        if anomaly is None and status is not None and timely and self.status in UNPAID:
-            self._follow(status, actor=actor, cause=cause, timestamp=timestamp)
+        status = payment.status_after(notice) if anomaly is None and self.status in UNPAID else None
+        if status is None or status not in TRANSITIONS[self.status]:
+            self._record_payment(notice, anomaly, actor=actor, cause=cause.record(), timestamp=timestamp)
+            return
+        part = cause.record(self.version + 2)
+        self._record_payment(notice, anomaly, actor=actor, cause=part, timestamp=timestamp)
+        self._change_status(status, actor=actor, cause=cause, timestamp=timestamp)
+
+    def knows(self, notice: PaymentNotice) -> bool:
+        """Whether recording this would add nothing."""
+        anomaly = anomaly_of(notice, self.payment_intent_id, self.amount_in_cents, self.currency)
+        is_ours = notice.intent_id == self.payment_intent_id or anomaly is not None
+        return not is_ours or self._payment_after(notice, anomaly) == self.payment
 
     def check_refundable(self, actor: Actor) -> None:
         """Raises UnknownOrder or Forbidden when the actor may not refund this order."""
@@ -172,7 +170,7 @@ class Order:
         if isinstance(event, StatusChanged):
             self.status = Status(event.status)
         elif isinstance(event, PaymentRecorded):
-            self.payment = self._payment_after(_notice_of(event), event.anomaly)
+            self.payment = self._payment_after(event.notice, event.anomaly)
             self.payment_records = event.totals["records"]
         else:
             raise TypeError(f"{event.originator_id} has no place for {type(event).__name__}")
@@ -183,9 +181,10 @@ class Order:
         self._pending.append(event)
 
     def _payment_after(self, notice: PaymentNotice, anomaly: str | None) -> Payment:
-        counts = notice.intent_id == self.payment_intent_id and notice.currency == self.currency
-        payment = self.payment.after(notice) if counts else self.payment
-        return payment if anomaly is None else payment.with_anomaly(notice)
+        if anomaly is None:
+            return self.payment.after(notice)
+        ours = notice.intent_id == self.payment_intent_id and notice.currency == self.currency
+        return self.payment.after_anomaly(notice, counts=ours)
 
     def _record_payment(
         self, notice: PaymentNotice, anomaly: str | None, *, actor: Actor, cause: CauseRecord, timestamp: str
@@ -210,18 +209,14 @@ class Order:
             )
         )
 
-    def _follow(self, status: Status, *, actor: Actor, cause: Cause, timestamp: str) -> None:
-        if status in TRANSITIONS[self.status]:
-            self._change_status(status, actor=actor, cause=cause.record(self.version), timestamp=timestamp)
-
-    def _change_status(self, status: Status, *, actor: Actor, cause: CauseRecord, timestamp: str) -> None:
+    def _change_status(self, status: Status, *, actor: Actor, cause: Cause, timestamp: str) -> None:
         self._record(
             StatusChanged(
                 originator_id=self.id,
                 originator_version=self.version + 1,
                 timestamp=timestamp,
                 actor=actor.record(),
-                cause=cause,
+                cause=cause.record(),
                 previous=self.status.value,
                 status=status.value,
             )
@@ -248,17 +243,5 @@ class Order:
             raise PaymentNotConfirmed(f"The payment of order {self.order_id} has not succeeded.")
         notice = PaymentNotice(PaymentKind.RECEIVED, intent.id, intent.amount_received, intent.currency, timestamp)
         if self._payment_after(notice, None) != self.payment:
-            moved = cause.record(self.version + 2)  # the move that follows is what the request asked for
-            self._record_payment(notice, None, actor=actor, cause=moved, timestamp=timestamp)
-
-
-def _notice_of(event: PaymentRecorded) -> PaymentNotice:
-    return PaymentNotice(
-        kind=PaymentKind(event.kind),
-        intent_id=event.payment_intent_id,
-        amount=event.amount_in_cents,
-        currency=event.currency,
-        occurred_at=event.occurred_at,
-        reference=event.reference,
-        detail=event.detail,
-    )
+            part = cause.record(self.version + 2)
+            self._record_payment(notice, None, actor=actor, cause=part, timestamp=timestamp)

@@ -32,13 +32,19 @@ def _caused(event: EventFacts) -> Iterator[Change]:
     cause = event.body["cause"]
     if "part_of_version" in cause:
         return  # it belongs to the event of that version
-    status = event.body.get("status") or event.body.get("order_status", Status.PENDING.value)
-    outcome = (order_id_of(event.stream), event.version, status)
+    outcome = (order_id_of(event.stream), event.version, _status_after(event))
     if "idempotency_key" in cause:
         source = user_source(event.body["actor"]["user"])
         yield Insert((source, cause["idempotency_key"], cause["request_hash"], *outcome))
     if "stripe_event_id" in cause:
         yield Insert((STRIPE, cause["stripe_event_id"], "", *outcome))
+
+
+def _status_after(event: EventFacts) -> str:
+    """The order's, which a payment that moves it is only a part of, and so does not change by itself."""
+    if event.type == "OrderCreated":
+        return Status.PENDING.value
+    return str(event.body["status" if event.type == "StatusChanged" else "order_status"])
 
 
 _CAUSED = dict.fromkeys(("OrderCreated", "StatusChanged", "PaymentRecorded"), _caused)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import secrets
 
 import click
 
+from ledger.actor import Actor, Cause, Role
 from ledger.application import OrderLedger
 from ledger.errors import LedgerError, SettingsError
-from ledger.payments.gateway import Intent
+from ledger.payments.gateway import Intent, PaymentNotice
 from ledger.statuses import Status
 from scripts.bootstrap import Runtime, build
 from scripts.context import ORDER_ID, Session, pass_session
@@ -32,8 +34,10 @@ def pay(session: Session, order: int, fail: bool, refund: bool) -> None:
 
 
 def _refund(runtime: Runtime, order: int) -> str:
-    if not runtime.sandbox.refund(order):
+    notice = runtime.sandbox.refund_all(order)
+    if notice is None:
         raise LedgerError(f"Nothing was received for order {order}.")
+    _record(runtime, notice)
     return f"All that was received for order {order} is refunded."
 
 
@@ -43,11 +47,16 @@ def _settle(runtime: Runtime, order: int, *, fail: bool) -> str:
     if fail and received:
         raise LedgerError(f"The payment of order {order} succeeded already, and can't fail any more.")
     # A settled payment is told again, too: the notice of it may have been lost.
-    ledger.settle_payment(runtime.sandbox.settle(order, fail=fail))
+    _record(runtime, runtime.sandbox.settle(order, fail=fail))
     status = _status(ledger, order)
     if received:
         return f"The payment of order {order} had succeeded already; the order is {status}."
     return f"Order {order} is {status}."
+
+
+def _record(runtime: Runtime, notice: PaymentNotice) -> None:
+    cause = Cause(request_id=f"pay-{secrets.token_hex(12)}")
+    runtime.services.ledger.record_payment(notice, actor=Actor(None, Role.PAYMENTS), cause=cause)
 
 
 def _intent(runtime: Runtime, order: int) -> Intent:
@@ -58,4 +67,4 @@ def _intent(runtime: Runtime, order: int) -> Intent:
 def _status(ledger: OrderLedger, order: int) -> str:
     """The order's status now, which is not that of a payment's notice when moves have followed it."""
     latest = json.loads(ledger.history(order)[-1].body)
-    return str(latest.get("status", Status.PENDING))
+    return str(latest.get("status") or latest.get("order_status", Status.PENDING))

@@ -11,9 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-OPEN_INTENT = frozenset(
-    {"requires_payment_method", "requires_confirmation", "requires_action", "requires_capture"}
-)
+OPEN_INTENT = frozenset({"requires_payment_method", "requires_confirmation", "requires_action", "requires_capture"})
 """The statuses of an intent that nobody has paid yet, and that can be cancelled."""
 
 
@@ -21,7 +19,8 @@ OPEN_INTENT = frozenset(
 class Intent:
     """A PaymentIntent: amounts in the currency's smallest unit, ``status`` in Stripe's words.
 
-    ``order_id`` is the order named in its metadata, if any; ``created`` is when the gateway made it, where it is known.
+    ``order_id`` is the order named in its metadata, if any; ``created`` is when the gateway made it, where it is known;
+    ``failure`` is the gateway's code for why the last attempt to pay failed, if it did.
     """
 
     id: str
@@ -33,6 +32,7 @@ class Intent:
     currency: str
     order_id: int | None = None
     created: datetime | None = None
+    failure: str | None = None
 
     @property
     def open(self) -> bool:
@@ -63,6 +63,18 @@ class Refund:
     currency: str
     status: str
 
+    def notice(self, occurred_at: str) -> PaymentNotice:
+        """What it tells an order; ``occurred_at`` as in notices."""
+        return PaymentNotice(
+            kind=PaymentKind.REFUND,
+            intent_id=self.intent_id,
+            amount=self.amount,
+            currency=self.currency,
+            occurred_at=occurred_at,
+            reference=self.id,
+            detail=self.status,
+        )
+
 
 class PaymentKind(StrEnum):
     """What a notice tells. The first six are phases of the intent; the others are about money that came."""
@@ -84,7 +96,7 @@ class PaymentNotice:
 
     ``amount`` is in the currency's smallest unit: of RECEIVED and REFUNDED all so far, of REFUND and DISPUTE that of
     the one which ``reference`` names (and ``detail`` is its status), else that of the intent. ``detail`` of FAILED is
-    the gateway's code for why. ``occurred_at`` is RFC 3339 in UTC.
+    the gateway's code for why. ``occurred_at`` is RFC 3339 in UTC, as ``ledger.clock.rfc3339`` writes it.
     """
 
     kind: PaymentKind
@@ -95,6 +107,11 @@ class PaymentNotice:
     order_id: int | None = None
     reference: str | None = None
     detail: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a refund or dispute without its id and status: no sum could be made of it."""
+        if self.kind in {PaymentKind.REFUND, PaymentKind.DISPUTE} and not (self.reference and self.detail):
+            raise ValueError(f"a {self.kind.value} needs the id and the status of what it tells of")
 
 
 class PaymentGateway(Protocol):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from datetime import datetime
 from typing import NamedTuple
 
 from ledger.clock import Clock, rfc3339, utc_now
-from ledger.storage.database import Cursor, Database
+from ledger.storage.database import Database
 
 
 class Reservation(NamedTuple):
@@ -46,19 +47,27 @@ class Reservations:
         if digest is None:
             return self.fresh()
         with self._database.read() as cursor:
-            found = _find(cursor, digest)
-        if found is not None:
-            return found
+            rows = cursor.execute("SELECT order_id, gateway_key FROM order_reservations WHERE digest = ?", (digest,))
+        return Reservation(*rows[0]) if rows else self._hold(digest)
+
+    def _hold(self, digest: str) -> Reservation:
         new = self.fresh()
         with self._database.write() as cursor:
-            cursor.execute(
+            rows = cursor.execute(
                 "INSERT INTO order_reservations (digest, order_id, gateway_key, reserved_at) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (digest) DO NOTHING",
+                # A repeat at the same moment may have been faster: then its reservation is the one returned.
+                " ON CONFLICT (digest) DO UPDATE SET digest = excluded.digest RETURNING order_id, gateway_key",
                 (digest, new.order_id, new.gateway_key, rfc3339(self._clock())),
             )
-            return _find(cursor, digest) or new
+        return Reservation(*rows[0])
 
+    def forget(self, order_id: int) -> None:
+        """Forgets that an order's id was reserved: a repeat of the request takes another id and another gateway key."""
+        with self._database.write() as cursor:
+            cursor.execute("DELETE FROM order_reservations WHERE order_id = ?", (order_id,))
 
-def _find(cursor: Cursor, digest: str) -> Reservation | None:
-    rows = cursor.execute("SELECT order_id, gateway_key FROM order_reservations WHERE digest = ?", (digest,))
-    return Reservation(*rows[0]) if rows else None
+    def prune(self, before: datetime) -> int:
+        """Forgets the reservations made before then; returns how many."""
+        with self._database.write() as cursor:
+            query = "DELETE FROM order_reservations WHERE reserved_at < ? RETURNING order_id"
+            return len(cursor.execute(query, (rfc3339(before),)))

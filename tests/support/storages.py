@@ -20,6 +20,7 @@ from projections.idempotency import ReceiptReads
 from projections.leads import LeadReads
 from projections.migrate import migrate
 from projections.orders import OrderReads
+from projections.payments import PaymentReads
 from projections.store import inline_writes
 
 CUSTOMER, OTHER = Actor(1, Role.CUSTOMER), Actor(2, Role.CUSTOMER)
@@ -48,6 +49,7 @@ class Store:
     orders: OrderReads
     leads: LeadReads
     receipts: ReceiptReads
+    payments: PaymentReads
 
     def assert_sound(self) -> None:
         """The log keeps its rules and every view equals a fresh replay."""
@@ -59,21 +61,22 @@ def opened_store(url: str) -> Iterator[Store]:
     """A migrated ledger at this URL, closed at the end."""
     database = open_database(url)
     migrate(database)
-    recorder, receipts, gateway = LogRecorder(database, inline_writes), ReceiptReads(database), SandboxGateway(database)
-    ledger = OrderLedger(
-        Ports(
-            recorder=recorder,
-            receipts=receipts,
-            gateway=gateway,
-            catalogue=Catalogue.load(None),
-            currency="usd",
-            reserve_order=Reservations(database).fresh,
-            order_of_intent=IntentOrders(database).order_of,
-            clock=TickingClock(),
-        )
+    clock = TickingClock()
+    gateway = SandboxGateway(database, clock=clock)
+    ports = Ports(
+        recorder=LogRecorder(database, inline_writes),
+        receipts=ReceiptReads(database),
+        gateway=gateway,
+        catalogue=Catalogue.load(None),
+        currency="usd",
+        reserve_order=Reservations(database, clock=clock).fresh,
+        order_of_intent=IntentOrders(database).order_of,
+        clock=clock,
     )
+    ledger = OrderLedger(ports)
+    reads = (OrderReads(database), LeadReads(database), ports.receipts, PaymentReads(database))
     try:
-        yield Store(database, recorder, gateway, ledger, OrderReads(database), LeadReads(database), receipts)
+        yield Store(database, ports.recorder, gateway, ledger, *reads)
     finally:
         ledger.close()
         database.close()
