@@ -46,7 +46,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a command on an order has led to; ``replayed`` when an earlier request with the same cause did it.
+    """What a command on an order has led to; ``replayed`` when it was so already: by an earlier request with the same
+    cause, or, when a notice is recorded, by whatever told the same.
 
     ``placed`` is what was recorded when this very command placed the order, so that nobody has to read it back.
     """
@@ -142,8 +143,9 @@ class OrderLedger(Application[str]):
                 raise OrderNotThereYet(f"There is no order {order_id} yet.")
             if order is None:
                 return None
+            known = order.version
             order.record_payment(notice, actor=actor, cause=cause, timestamp=self._now())
-            return self._saved(order)
+            return self._saved(order, replayed=order.version == known)
 
         return self._once(attempt, actor, cause)
 
@@ -157,8 +159,10 @@ class OrderLedger(Application[str]):
         """Refunds an amount of an order's payment, or (``None``) all that is left. Its status is left as it is.
 
         A repeat with the same idempotency key answers what the first one did. Raises UnknownOrder, Forbidden,
-        RefundRefused, IdempotencyKeyReused, PaymentsUnavailable, Busy.
+        InvalidAmount, RefundRefused, IdempotencyKeyReused, PaymentsUnavailable, Busy.
         """
+        if amount_in_cents is not None:
+            _check_amount("amountInCents", amount_in_cents)
         key = f"refund-{order_id}-{request_digest(actor, cause) or self._ports.new_token()}"
 
         def attempt() -> RefundOutcome:
@@ -178,8 +182,7 @@ class OrderLedger(Application[str]):
 
     def open_payment(self, amount_in_cents: int, *, actor: Actor, cause: Cause) -> Intent:
         """A payment intent that belongs to no order. Nothing is recorded. Raises InvalidAmount, PaymentsUnavailable."""
-        if not 1 <= amount_in_cents <= MAX_AMOUNT_IN_CENTS:
-            raise InvalidAmount({"amount": [f"An amount is from 1 to {MAX_AMOUNT_IN_CENTS} cents."]})
+        _check_amount("amount", amount_in_cents)
         key = f"payment-{request_digest(actor, cause) or self._ports.new_token()}"
         return self._ports.gateway.create_intent(None, amount_in_cents, self._ports.currency, key)
 
@@ -258,12 +261,17 @@ class OrderLedger(Application[str]):
         )
         return RefundOutcome(order_id, refund, receipt.version, replayed=True)
 
-    def _saved(self, order: Order) -> Outcome:
+    def _saved(self, order: Order, *, replayed: bool = False) -> Outcome:
         self.save(order)
-        return Outcome(order.order_id, order.version, order.status)
+        return Outcome(order.order_id, order.version, order.status, replayed)
 
     def _now(self) -> str:
         return rfc3339(self._ports.clock())
+
+
+def _check_amount(name: str, amount: int) -> None:
+    if not 1 <= amount <= MAX_AMOUNT_IN_CENTS:
+        raise InvalidAmount({name: [f"An amount is from 1 to {MAX_AMOUNT_IN_CENTS} cents."]})
 
 
 def _until_won(attempt: Callable[[], T]) -> T:
