@@ -121,6 +121,7 @@ def seed(session: Session, orders: int, seed_number: int, users: int) -> None:
     if settings.env == "production":
         raise SettingsError("seed makes orders up, so it does not run with LEDGER_ENV=production")
     with build(settings) as runtime:
+        runtime.require_sandbox("seed")
         runtime.migrate()
         batches = Sower(runtime, random.Random(seed_number), users).sow(orders)  # noqa: S311 - histories, not secrets
         _report(session, batches, orders)
