@@ -73,7 +73,12 @@ class PostgresDatabase:
         self._pool = ConnectionPool(
             url,
             connection_class=self._remembering_connection(),
-            kwargs={"autocommit": True, "connect_timeout": max(2, min(5, round(timeout)))},
+            # psycopg prepares nothing by itself: it would DEALLOCATE ALL after a rollback, and our statements with it.
+            kwargs={
+                "autocommit": True,
+                "connect_timeout": max(2, min(5, round(timeout))),
+                "prepare_threshold": None,
+            },
             min_size=1,
             max_size=pool_size,
             timeout=timeout,

@@ -59,8 +59,9 @@ def changed(
 
 def notice(kind: PaymentKind, amount: int = 1999, *, at: int = 0, **other: Any) -> PaymentNotice:
     """A notice about INTENT, of something that happened so many seconds after NOW."""
-    told = PaymentNotice(kind, INTENT.id, amount, "usd", f"2026-01-01T12:{at // 60:02}:{at % 60:02}.000000Z")
-    return replace(told, **other)
+    moment = f"2026-01-01T12:{at // 60:02}:{at % 60:02}.000000Z"
+    about: dict[str, Any] = {"intent_id": INTENT.id, "currency": "usd", **other}
+    return PaymentNotice(kind, amount=amount, occurred_at=moment, **about)
 
 
 def recorded(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,19 @@ def test_sql_mistakes_and_statement_timeouts_on_postgres(postgres_url: str) -> N
         cursor.execute("SELECT pg_sleep(5)")
     with database.write(), pytest.raises(StorageUnavailable), database.write():
         pass
+    database.close()
+
+
+@pytest.mark.postgres
+def test_a_rollback_leaves_prepared_statements_where_they_are(postgres_url: str) -> None:
+    database = open_database(postgres_url, pool_size=1)
+    for _ in range(3):
+        with database.read() as cursor:
+            assert cursor.execute("SELECT 1") == [(1,)]
+        with suppress(LookupError), database.write() as cursor:
+            for number in range(10):
+                cursor.execute("SELECT ?::bigint", (number,))
+            raise LookupError
     database.close()
 
 
