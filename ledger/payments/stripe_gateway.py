@@ -180,7 +180,7 @@ def _intent(found: stripe.PaymentIntent) -> Intent:
         currency=found.currency,
         order_id=int(order_id) if re.fullmatch(r"[1-9]\d{0,15}", order_id, re.ASCII) else None,
         created=datetime.fromtimestamp(found.created, UTC),
-        failure=(failure.decline_code or failure.code) if failure is not None else None,
+        failure=getattr(failure, "decline_code", None) or getattr(failure, "code", None),  # absent where they are not
     )
 
 

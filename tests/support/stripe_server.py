@@ -137,14 +137,17 @@ class StripeServer(StripeAccount):
         kept, refusal = self._claim(seen)
         if refusal is not None:
             return *refusal, headers
-        if kept is not None and kept.answer is not None:
-            return *kept.answer, headers | {"Idempotent-Replayed": "true"}
         if fault is not None and fault.when == "before":
             _wait(fault.hold)
-        status, body = self._act_and_keep(seen, kept, fault)
+        if kept is not None and kept.answer is not None:
+            status, body = kept.answer
+            headers["Idempotent-Replayed"] = "true"
+        else:
+            status, body = self._act_and_keep(seen, kept, fault)
         if fault is not None and fault.when == "after":
             _wait(fault.hold)
-            if not fault.goes_on:
+            if not fault.goes_on and not fault.saved:
+                headers.pop("Idempotent-Replayed", None)
                 return None if fault.status is None else (fault.status, _error("Something went wrong."), headers)
         return status, body, headers
 
@@ -178,7 +181,7 @@ class StripeServer(StripeAccount):
             answer, saved = self._act(seen)
             if kept is not None and seen.key is not None:
                 if fault is not None and fault.saved and fault.status is not None:
-                    kept.answer = (fault.status, _error("Something went wrong."))
+                    answer = kept.answer = (fault.status, _error("Something went wrong."))
                 elif saved:
                     kept.answer = answer
                 else:
