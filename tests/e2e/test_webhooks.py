@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -96,6 +96,29 @@ def send(shop: Shop, body: bytes, header: str) -> requests.Response:
     return requests.post(f"{shop.server.url}/webhooks/stripe", data=body, headers=headers, timeout=30)
 
 
+def at_once(*calls: Callable[[], int]) -> list[int]:
+    """What the calls return, all made at the same moment."""
+    together = threading.Barrier(len(calls))
+
+    def made(call: Callable[[], int]) -> int:
+        together.wait()
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(made, calls))
+
+
+def confirm(shop: Shop, order_id: int) -> int:
+    """The owner says that the order is paid."""
+    return shop.move(order_id, "Order Paid").status_code
+
+
+def hear_of_refunds(shop: Shop, since: int) -> int:
+    """Delivers what happens at Stripe as soon as it has happened."""
+    wait_until(lambda: len(shop.stripe.events) > since, "a refund at Stripe")
+    return max(shop.tell(*shop.stripe.events[since:]))
+
+
 def test_signed_webhooks_move_an_order(shop: Shop) -> None:
     order_id = shop.placed()
     intent_id, stripe = shop.intent(order_id)["id"], shop.stripe
@@ -141,15 +164,29 @@ def test_five_copies_at_once(shop: Shop) -> None:
     for _ in range(5):
         order_id = shop.placed()
         event = paid(shop, order_id)
-        together = threading.Barrier(5)
-
-        def copy(_: int, event: Object = event, together: threading.Barrier = together) -> int:
-            together.wait()
-            return shop.tell(event)[0]
-
-        with ThreadPoolExecutor(5) as pool:
-            assert list(pool.map(copy, range(5))) == [200] * 5
+        assert at_once(*[lambda event=event: shop.tell(event)[0]] * 5) == [200] * 5
         assert stream(shop, order_id) == ["OrderCreated", "received", "order_paid"]
+
+
+def test_webhooks_and_the_owner_s_confirmation_at_once(shop: Shop) -> None:
+    for _ in range(5):
+        order_id = shop.placed()
+        event = paid(shop, order_id)
+        told = at_once(*[lambda event=event: shop.tell(event)[0]] * 3, *[lambda id=order_id: confirm(shop, id)] * 3)
+        assert told == [200] * 6
+        assert stream(shop, order_id) == ["OrderCreated", "received", "order_paid"]
+
+
+def test_a_refund_and_its_webhooks_at_once(shop: Shop) -> None:
+    order_id = shop.placed()
+    shop.tell(paid(shop, order_id))
+    for number in range(3):
+        before = len(shop.stripe.events)
+        refunds = [lambda n=number: shop.refund(order_id, f"race-{order_id}-{n}", 100).status_code] * 3
+        hear = [lambda since=before: hear_of_refunds(shop, since)] * 2
+        assert set(at_once(*refunds, *hear)) == {201, 200}
+        assert shop.payment(order_id)["refundedInCents"] == 100 * (number + 1)
+    assert stream(shop, order_id).count("order_paid") == 1
 
 
 def test_what_is_not_signed_changes_nothing(shop: Shop) -> None:
