@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -88,3 +89,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(payload)
+
+
+def serve(http: Http) -> Http:
+    """Answers from now on, in threads of its own."""
+    threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True).start()
+    return http

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tests.support.stripe_http import Http, Seen
+from tests.support.stripe_http import Http, Seen, serve
 from tests.support.stripe_objects import Object, Refused, StripeAccount
 
 SECRET_KEY = "sk_test_planted0123456789abcdef0123456789"
@@ -93,9 +93,8 @@ class StripeServer(StripeAccount):
 
     def start(self) -> None:
         """Listens: again on the port that it had, when it was stopped."""
-        self._http = Http(self._port, self.handle)
+        self._http = serve(Http(self._port, self.handle))
         self._port = self._http.server_address[1]
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
         """Breaks all connections, and refuses new ones until it is started again."""
