@@ -12,7 +12,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from ledger.actor import Actor, Cause, Role
+from ledger.actor import Actor, Cause
 from ledger.application import Outcome
 from ledger.cart import CartItem
 from ledger.errors import (
@@ -31,9 +31,8 @@ from ledger.statuses import Status
 from ledger.storage.reservations import Reservations
 from projections.payments import PaymentSummary
 from tests.support.lives import deliveries, lives
-from tests.support.storages import ADMIN, AUDITOR, CUSTOMER, OTHER, STAFF, Store
+from tests.support.storages import ADMIN, AUDITOR, CUSTOMER, OTHER, PAYMENTS, STAFF, Store
 
-PAYMENTS = Actor(None, Role.PAYMENTS)
 KEYED = Cause(request_id="r", idempotency_key="key", request_hash="hash")
 AMOUNT = 3998
 

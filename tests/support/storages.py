@@ -24,6 +24,7 @@ from projections.payments import PaymentReads
 from projections.store import inline_writes
 
 CUSTOMER, OTHER = Actor(1, Role.CUSTOMER), Actor(2, Role.CUSTOMER)
+PAYMENTS = Actor(None, Role.PAYMENTS)
 STAFF, ADMIN, AUDITOR = Actor(90, Role.STAFF), Actor(91, Role.ADMIN), Actor(92, Role.AUDITOR)
 
 
