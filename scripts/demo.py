@@ -131,7 +131,7 @@ def main() -> int:
     """Runs the demo; 0 when everything went as expected."""
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     with tempfile.TemporaryDirectory(prefix="order-ledger-demo-") as directory:
-        environ = {name: value for name, value in environment().items() if not name.startswith("LEDGER_")}
+        environ = {name: value for name, value in environment().items() if not name.startswith(("LEDGER_", "STRIPE_"))}
         environ["LEDGER_DATABASE_URL"] = f"sqlite:///{Path(directory, 'ledger.db')}"
         environ["LEDGER_VAR_DIR"] = directory
         environ["LEDGER_LOG_LEVEL"] = "warning"

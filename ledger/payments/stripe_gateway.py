@@ -104,7 +104,7 @@ class StripeGateway:
             # The key is new: a refusal is kept with its key, and the intent may be open again by the next time.
             options: stripe.RequestOptions = {"idempotency_key": f"cancel-{intent_id}-{self._new_token()}"}
             try:
-                return self._intents.cancel(intent_id, {"expand": ["latest_charge"]}, options)
+                return self._intents.cancel(intent_id, {}, options)
             except stripe.InvalidRequestError as error:
                 if error.code != "payment_intent_unexpected_state":
                     raise

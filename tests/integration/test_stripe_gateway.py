@@ -143,6 +143,14 @@ def test_an_intent_that_is_not_open_is_left_alone(gateway: StripeGateway, stripe
     assert not stripe.posts(f"{INTENTS}/{intent_id}/cancel")
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_cancellation_that_is_cut_off_is_made_once(gateway: StripeGateway, stripe: StripeServer, when: str) -> None:
+    intent_id = create(gateway).id
+    stripe.inject(Fault(when))  # type: ignore[arg-type]
+    assert gateway.cancel_intent(intent_id).status == "canceled"
+    assert [event["type"] for event in stripe.events].count("payment_intent.canceled") == 1
+
+
 def around_cancelling(
     stripe: StripeServer, before: Callable[[], object], after: Callable[[], object] = lambda: None
 ) -> None:
@@ -262,6 +270,7 @@ def test_a_call_does_not_wait_longer_than_it_may_and_the_next_finds_the_intent(s
     stripe.inject(Fault.hang(when, go_on))  # type: ignore[arg-type]
     with pytest.raises(PaymentsUnavailable):
         create(hasty)
+    assert stripe.acted == (when == "after"), "it was waited for as long as the server hangs"
     if when == "before":
         stripe.inject(Fault.drop("before"))  # so that the pause before the next attempt is the library's
     go_on.set()
@@ -310,6 +319,15 @@ def test_refusals_are_no_failures(stripe: StripeServer, gateway: StripeGateway) 
     for _ in range(2 * FAILURES):
         with pytest.raises(LookupError):
             gateway.retrieve_intent("pi_none")
+    assert create(gateway).open
+
+
+def test_a_key_that_is_in_use_is_no_failure_of_stripe(stripe: StripeServer, gateway: StripeGateway) -> None:
+    stripe.inject(Fault.answer(409, "before"), times=3 * FAILURES)
+    for _ in range(FAILURES):
+        with pytest.raises(PaymentsUnavailable):
+            create(gateway)
+    stripe.heal()
     assert create(gateway).open
 
 

@@ -34,9 +34,9 @@ web.run_app(app, sock=socket.socket(fileno=int(sys.argv[1])), print=None)
 class LocalStripe:
     """A running localstripe; ``url`` is where the ledger finds it.
 
-    It differs from Stripe: it knows no ``automatic_payment_methods``, ``amount_received``, error codes or ``expand`` on
-    a cancellation, ignores idempotency keys, and takes a card only with the creation of an intent. All but the keys is
-    put right between the ledger and it.
+    It differs from Stripe: it knows no ``automatic_payment_methods``, ``amount_received`` or error codes, ignores
+    idempotency keys, and takes a card only with the creation of an intent. All but the keys is put right between the
+    ledger and it.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class LocalStripe:
         return self.client.v1.payment_methods.create({"type": "card", "card": card}).id
 
     def _pass_on(self, seen: Seen, authorization: str | None) -> tuple[int, Object, dict[str, str]]:
-        params = {name: value for name, value in seen.params.items() if not _unknown(name, seen.method)}
+        params = {name: value for name, value in seen.params.items() if not name.startswith("automatic_payment")}
         if (seen.method, seen.path) == ("POST", "/v1/payment_intents"):
             params["payment_method"] = self._card
         sent = {"params": params} if seen.method == "GET" else {"data": params}
@@ -94,10 +94,6 @@ class LocalStripe:
         if answer.status_code == requests.codes.not_found:
             body["error"]["code"] = "resource_missing"
         return answer.status_code, body, {}
-
-
-def _unknown(name: str, method: str) -> bool:
-    return name.startswith("automatic_payment_methods") or (method == "POST" and name.startswith("expand"))
 
 
 def metadata_of(intent: stripe.PaymentIntent) -> Mapping[str, str]:

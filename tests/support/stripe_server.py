@@ -23,7 +23,7 @@ WEBHOOK_SECRET = "whsec_planted0123456789abcdef0123456789"
 
 When = Literal["before", "after"]
 Answer = tuple[int, Object]
-_HANGS_AT_MOST = 60
+_HANGS_AT_MOST = 30
 
 
 @dataclass(frozen=True)
