@@ -72,6 +72,12 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
             "Payment not confirmed",
             "The payment gateway does not confirm that the order's payment succeeded, so it can't count as paid.",
         ),
+        "unknown-payment": ProblemType(
+            400,
+            "Unknown payment",
+            "The payment gateway in use does not know the order's payment: it was begun with another gateway or account. "
+            "Nothing was recorded.",
+        ),
         "refund-required": ProblemType(
             400, "Refund required", "A paid order can be cancelled only after all that was received is refunded."
         ),

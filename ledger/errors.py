@@ -63,6 +63,12 @@ class PaymentNotConfirmed(LedgerError):
     code = "payment-not-confirmed"
 
 
+class UnknownPayment(LedgerError):
+    """The payment gateway never had the payment: it is another gateway, or another account, than the order's."""
+
+    code = "unknown-payment"
+
+
 class RefundRequired(LedgerError):
     """A paid order can be cancelled only when all that was received has been refunded."""
 

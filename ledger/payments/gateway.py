@@ -115,7 +115,7 @@ class PaymentNotice:
 
 
 class PaymentGateway(Protocol):
-    """Every method may raise PaymentsUnavailable; LookupError means that the gateway never had such an intent."""
+    """Every method may raise PaymentsUnavailable, and UnknownPayment when the gateway never had such an intent."""
 
     def create_intent(self, order_id: int | None, amount_in_cents: int, currency: str, idempotency_key: str) -> Intent:
         """A new intent for an order (``None``: for none), or the one made before with the same idempotency key.

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from ledger.actor import Actor, Cause, Role
 from ledger.clock import Clock
+from ledger.errors import UnknownPayment
 from ledger.payments.comparison import Comparison, Difference, Standing, money
 from ledger.payments.gateway import Intent, PaymentGateway, PaymentNotice
 
@@ -159,7 +160,7 @@ class Reconciler:
         comparison = self._now()
         try:
             intent = self.gateway.retrieve_intent(standing.intent_id)
-        except LookupError:
+        except UnknownPayment:
             what, remedy = "the gateway knows no such payment intent", "is this the account of this ledger?"
             yield Finding(standing.order_id, standing.intent_id, what, remedy, State.FOR_A_PERSON)
         else:

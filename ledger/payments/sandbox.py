@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from ledger.clock import Clock, rfc3339, utc_now
-from ledger.errors import PaymentNotConfirmed, RefundRefused, UnknownOrder
+from ledger.errors import PaymentNotConfirmed, RefundRefused, UnknownOrder, UnknownPayment
 from ledger.payments.gateway import Intent, PaymentKind, PaymentNotice, Refund
 from ledger.storage.database import Cursor, Database
 from ledger.storage.tables import Row
@@ -54,7 +54,7 @@ class SandboxGateway:
         return _intent((order_id, intent_id, client_secret, amount_in_cents, currency, *_UNTOUCHED))
 
     def retrieve_intent(self, intent_id: str) -> Intent:
-        """The intent as it is now. Raises LookupError when no order has it."""
+        """The intent as it is now. Raises UnknownPayment when no order has it."""
         with self._database.read() as cursor:
             return _found(cursor, intent_id)
 
@@ -136,7 +136,7 @@ class SandboxGateway:
 def _found(cursor: Cursor, intent_id: str) -> Intent:
     rows = cursor.execute(f"{_SELECT} WHERE intent_id = ?", (intent_id,))
     if not rows:
-        raise LookupError(f"no order has the payment intent {intent_id}")
+        raise UnknownPayment("The payment gateway does not know this payment.")
     return _intent(rows[0])
 
 

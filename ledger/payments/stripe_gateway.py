@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import stripe
 
-from ledger.errors import IdempotencyKeyReused, InvalidAmount, PaymentsUnavailable, RefundRefused
+from ledger.errors import IdempotencyKeyReused, InvalidAmount, PaymentsUnavailable, RefundRefused, UnknownPayment
 from ledger.payments.breaker import Breaker, TurnedAway
 from ledger.payments.gateway import Intent, Refund
 from ledger.payments.stripe_http import BoundedClient
@@ -201,7 +201,7 @@ def _of_amount(error: stripe.StripeError) -> Exception:
 
 def _of_intent(error: stripe.StripeError) -> Exception:
     if error.code == "resource_missing":
-        return LookupError("the payment gateway has no such payment intent")
+        return UnknownPayment("The payment gateway does not know this payment.")
     return _misunderstood(error)
 
 

@@ -25,6 +25,7 @@ from ledger.errors import (
     RefundRefused,
     RefundRequired,
     UnknownOrder,
+    UnknownPayment,
 )
 from ledger.payments.gateway import PaymentKind, PaymentNotice, Refund
 from ledger.statuses import Status
@@ -140,7 +141,7 @@ def test_a_notice_of_nobodys_payment_is_let_be(store: Store) -> None:
         store.gateway.settle(2)
     with pytest.raises(UnknownOrder):
         store.gateway.refund_all(2)
-    with pytest.raises(LookupError):
+    with pytest.raises(UnknownPayment):
         store.gateway.retrieve_intent("pi_foreign")
     assert types(store) == []
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import stripe
 
+from ledger.errors import UnknownPayment
 from ledger.payments.stripe_gateway import StripeGateway
 from tests.support.localstripe import DECLINED_CARD, LocalStripe, metadata_of
 from tests.support.server import problem
@@ -94,5 +95,5 @@ def test_an_order_that_was_paid_is_refunded_and_then_cancelled(local: LocalStrip
 
 
 def test_what_localstripe_never_had(gateway: StripeGateway) -> None:
-    with pytest.raises(LookupError):
+    with pytest.raises(UnknownPayment):
         gateway.retrieve_intent("pi_none")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.errors import IdempotencyKeyReused, InvalidAmount, PaymentsUnavailable, RefundRefused
+from ledger.errors import IdempotencyKeyReused, InvalidAmount, PaymentsUnavailable, RefundRefused, UnknownPayment
 from ledger.payments.gateway import Intent
 from ledger.payments.stripe_gateway import API_VERSION, StripeGateway
 from tests.support.stripe_server import SECRET_KEY, Fault, StripeServer
@@ -124,7 +124,7 @@ def test_what_happens_to_a_payment_is_seen(gateway: StripeGateway, stripe: Strip
 
 def test_an_intent_that_stripe_never_had(gateway: StripeGateway) -> None:
     for ask in (gateway.retrieve_intent, gateway.cancel_intent, lambda id: gateway.refund(id, None, "k")):
-        with pytest.raises(LookupError):
+        with pytest.raises(UnknownPayment):
             ask("pi_none")
 
 
@@ -317,7 +317,7 @@ def test_stripe_is_left_alone_after_so_many_failures(
 
 def test_refusals_are_no_failures(stripe: StripeServer, gateway: StripeGateway) -> None:
     for _ in range(2 * FAILURES):
-        with pytest.raises(LookupError):
+        with pytest.raises(UnknownPayment):
             gateway.retrieve_intent("pi_none")
     assert create(gateway).open
 

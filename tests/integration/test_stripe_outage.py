@@ -1,4 +1,4 @@
-"""While Stripe hangs or is down, everything that does not need it is answered."""
+"""While Stripe hangs, is down or is another than it was, everything that does not need it is answered."""
 
 from __future__ import annotations
 
@@ -73,3 +73,17 @@ def test_while_stripe_is_down_it_is_left_alone_and_then_asked_again(shop: Shop) 
     wait_until(lambda: shop.place("second").status_code == 201, "the breaker closes")
     assert len(shop.get("/orders").json()) == 2
     shop.assert_settled()
+
+
+def test_the_payment_of_another_gateway_is_refused_in_words(shop: Shop) -> None:
+    shop.server.stop()
+    shop.server.start(STRIPE_SECRET_KEY="")
+    order_id = shop.placed()
+    shop.server.stop()
+    shop.server.start()
+
+    for answer in (shop.move(order_id, "cancelled"), shop.move(order_id, "order_paid"), shop.refund(order_id, "key")):
+        assert answer.status_code == 400
+        assert problem(answer)["type"].endswith("unknown-payment")
+    assert shop.status(order_id) == "pending"
+    assert shop.move(order_id, "declined", user=STAFF).status_code == 200
