@@ -75,7 +75,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
         "unknown-payment": ProblemType(
             400,
             "Unknown payment",
-            "The payment gateway in use does not know the order's payment: it was begun with another gateway or account. "
+            "The payment gateway in use does not know the order's payment: it was begun at another gateway or account. "
             "Nothing was recorded.",
         ),
         "refund-required": ProblemType(

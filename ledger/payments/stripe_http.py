@@ -15,14 +15,14 @@ import urllib3
 _LONGEST_PAUSE = 1.0
 """Seconds that the library waits at most before the second of two retries."""
 _CHUNK = 65536
-_TRANSIENT = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+_TRANSIENT = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError)
 
 
 class BoundedClient(stripe.HTTPClient):
     """Gives each attempt what is left of the call's time: the library's own limit is for each single read.
 
     A call may last a second longer, which is the library's pause between two attempts. What is not bounded is how long
-    the system takes to resolve a host's name.
+    the system takes to resolve a host's name, and how slowly headers may come.
     """
 
     name = "requests"
@@ -59,19 +59,19 @@ class BoundedClient(stripe.HTTPClient):
                 verify=stripe.ca_bundle_path,
             ) as response:
                 return self._read(response), response.status_code, response.headers
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             # Only the kind of the error: its text has the address, and may have more.
             raise _unreachable(type(error).__name__, should_retry=self._may_retry(error)) from None
 
     def _read(self, response: requests.Response) -> str:
         body = b""
-        for chunk in response.iter_content(_CHUNK):
-            body += chunk
+        while piece := response.raw.read1(_CHUNK, decode_content=True):  # what is there: requests waits for all of it
+            body += piece
             if self._timer() > self._thread.deadline:
                 raise requests.Timeout
         return body.decode(errors="replace")
 
-    def _may_retry(self, error: requests.RequestException) -> bool:
+    def _may_retry(self, error: Exception) -> bool:
         in_time = self._timer() + _LONGEST_PAUSE < self._thread.deadline
         return in_time and isinstance(error, _TRANSIENT) and not isinstance(error, requests.exceptions.SSLError)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -290,11 +292,47 @@ def test_a_key_that_is_in_use_just_now_is_waited_for_a_while(stripe: StripeServe
     assert len(stripe.intents) == 1
 
 
-def test_an_answer_that_drips_is_cut_off(stripe: StripeServer) -> None:
-    ticks = iter(range(1000, 100_000, 5))
-    gateway = gateway_at(stripe, seconds=8, timer=lambda: next(ticks))
-    with pytest.raises(PaymentsUnavailable):  # each look at the clock is 5 s later, as between two pieces
-        create(gateway)
+@pytest.mark.parametrize("headers", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
+def test_an_answer_that_drips_is_cut_off(headers: str) -> None:
+    hung_up = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        connection.recv(65536)
+        connection.sendall(f"HTTP/1.1 200 OK\r\n{headers}\r\n\r\n".encode())
+        with connection, suppress(OSError):
+            for _ in range(100_000):
+                connection.sendall(b" " if "Length" in headers else b"1\r\n \r\n")
+                time.sleep(0.02)
+            return
+        hung_up.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+        dripping = pool.submit(drip, listener)
+        base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        gateway = StripeGateway(SECRET_KEY, api_base=base, seconds=0.5, places=PLACES)
+        with pytest.raises(PaymentsUnavailable):
+            create(gateway)
+        dripping.result(WAIT)
+    assert hung_up.is_set()
+
+
+@pytest.mark.parametrize("body", ["", "<html>", "[]", '{"object": "payment_intent"'])
+def test_what_is_no_answer_of_stripe_s_is_none(body: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+        base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+        def once() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(f"HTTP/1.1 502 Bad\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+
+        answered = pool.submit(once)
+        gateway = StripeGateway(SECRET_KEY, api_base=base, seconds=0.5, places=PLACES)
+        with pytest.raises(PaymentsUnavailable):
+            create(gateway)
+        answered.result(WAIT)
 
 
 @pytest.mark.parametrize("status", [429, 500])
