@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from flask import Response
 from marshmallow import INCLUDE, fields, validate
 
 from api.schemas import IDS, Strict
 from ledger.leads import LEAD_STATUSES
+from ledger.payments.gateway import PaymentKind
 from ledger.statuses import Status
 
 _STATUS = validate.OneOf([status.value for status in Status])
 _CENTS = {"minimum": 0, "description": "Integer cents."}
+_CURRENCY = "^[a-z]{3}$"
+_PHASES = [
+    kind.value for kind in PaymentKind if kind not in {PaymentKind.REFUNDED, PaymentKind.REFUND, PaymentKind.DISPUTE}
+]
 
 
 def _required_integer(**metadata: object) -> fields.Integer:
@@ -49,6 +55,52 @@ class StatusUpdatedSchema(Strict):
 
     id = _required_integer(**IDS)
     status = fields.String(required=True, validate=_STATUS)
+
+
+class RefundedSchema(Strict):
+    """A refund of an order's payment."""
+
+    id = _required_text(description="The refund's id at the payment gateway.")
+    orderId = _required_integer(**IDS)  # noqa: N815
+    amountInCents = _required_integer(**_CENTS)  # noqa: N815
+    currency = _required_text(pattern=_CURRENCY)
+    status = _required_text(description="In Stripe's words: pending, requires_action, succeeded, failed or canceled.")
+
+
+class PaymentSchema(Strict):
+    """How an order's payment stands: the sum of all that the payment gateway has told of it."""
+
+    orderId = _required_integer(**IDS)  # noqa: N815
+    phase = fields.String(
+        required=True,
+        allow_none=True,
+        validate=validate.OneOf(_PHASES),
+        metadata={"description": "The latest that is known of paying; null: nothing."},
+    )
+    receivedInCents = _required_integer(**_CENTS)  # noqa: N815
+    refundedInCents = _required_integer(**_CENTS)  # noqa: N815
+    openDisputes = _required_integer(minimum=0)  # noqa: N815
+    lostDisputes = _required_integer(minimum=0)  # noqa: N815
+    anomalies = _required_integer(minimum=0, description="How many notices did not fit the order.")
+    needsRefund = fields.Boolean(  # noqa: N815
+        required=True, metadata={"description": "Whether money is kept for an order that is cancelled or declined."}
+    )
+
+
+class IntentSchema(Strict):
+    """A Stripe PaymentIntent that belongs to no order."""
+
+    id = _required_text()
+    amount = _required_integer(**_CENTS)
+    currency = _required_text(pattern=_CURRENCY)
+    clientSecret = _required_text(description="What a client pays it with.")  # noqa: N815
+    status = _required_text(description="In Stripe's words, such as requires_payment_method.")
+
+
+class ReceivedSchema(Strict):
+    """A webhook has arrived."""
+
+    received = fields.Boolean(required=True)
 
 
 class LeadPlaceSchema(Strict):
@@ -92,7 +144,7 @@ class IndexSchema(Strict):
     openapi = _required_text(format="uri-reference")
 
 
-def json_answer(document: object) -> Response:
+def json_answer(document: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A success that nobody may keep."""
     body = json.dumps(document, separators=(",", ":"))
-    return Response(body, 200, {"Cache-Control": "no-store"}, content_type="application/json")
+    return Response(body, status, {"Cache-Control": "no-store", **(headers or {})}, content_type="application/json")

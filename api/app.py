@@ -17,11 +17,13 @@ from api.envelope import Envelope
 from api.leads import LeadRoutes
 from api.metrics import Metrics
 from api.orders import OrderRoutes
+from api.payments import PaymentRoutes
 from api.probes import ServiceRoutes
 from api.problems import allow, handle_errors
 from api.request_ids import current_request_id, fresh_request_id
 from api.services import Services
 from api.strict_json import MAX_BYTES, MAX_INTEGER
+from api.webhooks import WebhookRoutes
 
 
 class LedgerApp(Flask):
@@ -77,6 +79,8 @@ def create_app(
     api = openapi.make_api(app)
     for routes in (
         OrderRoutes(services, callers),
+        PaymentRoutes(services, callers),
+        WebhookRoutes(services, metrics),
         LeadRoutes(services, callers),
         ServiceRoutes(services, metrics),
         docs,

@@ -1,10 +1,11 @@
-"""Prometheus metrics: requests by route, and the position of the log's head."""
+"""Prometheus metrics: requests by route, webhooks by outcome, and the position of the log's head."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -16,7 +17,7 @@ from prometheus_client.values import MutexValue, ValueClass
 from ledger.errors import StorageUnavailable
 from projections.health import Health
 
-__all__ = ["MEDIA_TYPE", "Metrics"]
+__all__ = ["MEDIA_TYPE", "Metrics", "WebhookOutcome"]
 
 LABELS = ("route", "method", "status")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -26,6 +27,15 @@ UNMATCHED = "unmatched"
 
 _converter = re.compile(r"<(?:\w+:)?(\w+)>")
 _log = logging.getLogger(__name__)
+
+
+class WebhookOutcome(StrEnum):
+    """What came of a webhook: something new, nothing new, nothing of ours, or a refusal."""
+
+    RECORDED = "recorded"
+    KNOWN = "known"
+    IGNORED = "ignored"
+    REFUSED = "refused"
 
 
 class Metrics:
@@ -38,6 +48,11 @@ class Metrics:
         self._durations = Histogram(
             "http_request_duration_seconds", "Time to answer.", LABELS, buckets=BUCKETS, registry=self._registry
         )
+        self._webhooks = Counter(
+            "payment_webhooks", "Webhooks of the payment gateway.", ("outcome",), registry=self._registry
+        )
+        for outcome in WebhookOutcome:
+            self._webhooks.labels(outcome.value)  # so that each is there, at 0, before it first happens
         # Looking up a child by its labels costs more than counting with it.
         self._children: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
 
@@ -51,6 +66,10 @@ class Metrics:
                 self._children[key] = children
         children[0].inc()
         children[1].observe(seconds)
+
+    def count_webhook(self, outcome: WebhookOutcome) -> None:
+        """Counts a webhook that was answered."""
+        self._webhooks.labels(outcome.value).inc()
 
     def scrape(self) -> bytes:
         """The metrics in Prometheus's text format."""

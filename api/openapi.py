@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 from flask import Flask
 from flask_smorest import Api, Blueprint  # type: ignore[import-untyped]
 
-from api import preconditions
+from api import idempotency, preconditions
 from api.answers import ProblemSchema
 from api.problems import MEDIA_TYPE
 from api.request_ids import HEADER as REQUEST_ID
-from api.schemas import NO_NUL, CartItemSchema, LeadMoveSchema
+from api.schemas import IDS, NO_NUL, CartItemSchema, LeadMoveSchema
 from ledger.catalogue import MAX_ITEMS
 from ledger.leads import LEAD_STATUSES
 
@@ -25,7 +25,7 @@ Doc = dict[str, Any]
 BEARER: list[dict[str, list[str]]] = [{"bearerAuth": []}]
 PUBLIC: list[dict[str, list[str]]] = []
 DESCRIPTION = """\
-Orders and lead boards, kept as an append-only log of events.
+Orders, their payments and lead boards, kept as an append-only log of events.
 
 Errors are problem documents (RFC 9457): `type` is the address of a page that explains the error. Every answer carries
 an `X-Request-Id`; send your own (1 to 128 letters, digits or `._:/+=-`) to have it echoed and recorded. Bodies are
@@ -36,6 +36,7 @@ _REF_REQUEST_ID = {"$ref": f"#/components/headers/{REQUEST_ID}"}
 _PROBLEM_RESPONSES: Mapping[int, tuple[str, str]] = {
     400: ("BadRequest", "The request is malformed, or its meaning is refused; nothing was recorded."),
     401: ("Unauthenticated", "No acceptable bearer token."),
+    403: ("Forbidden", "Not for this caller."),
     404: ("NotFound", "There is no such thing, or the caller may not see it."),
     412: ("VersionMismatch", "The order is not at a version that If-Match names."),
     413: ("RequestTooLarge", "The body is larger than 1 MiB."),
@@ -152,6 +153,21 @@ IF_MATCH = parameter(
     type="string",
     pattern=preconditions.IF_MATCH_PATTERN,
 )
+
+
+IDEMPOTENCY_KEY = parameter(
+    "header",
+    idempotency.HEADER,
+    "Makes repeats safe: the first request with this key that records something decides, repeats answer the same. "
+    "Bare, or a quoted string; keys are per user.",
+    type="string",
+    pattern=idempotency.KEY_PATTERN,
+)
+REPLAYED = {
+    "description": "Present when an earlier request with the same Idempotency-Key did it.",
+    "schema": {"type": "string", "enum": ["true"]},
+}
+ORDER_ID = parameter("path", "orderId", "The order's id.", type="integer", **IDS)
 
 
 def render(api: Any) -> bytes:

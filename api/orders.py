@@ -9,14 +9,14 @@ from flask import Response, request
 
 from api import idempotency, openapi, orders_doc
 from api.callers import Callers
+from api.causes import cause_of
 from api.paging import FIRST_PAGE, page_query
 from api.preconditions import etag, expected_versions, is_not_modified
 from api.problems import problem
-from api.request_ids import current_request_id
 from api.schemas import load_cart, load_status_update
 from api.services import Services
 from api.strict_json import read_json
-from ledger.actor import Actor, Cause
+from ledger.actor import Actor
 from ledger.application import Outcome
 from ledger.statuses import parse_status
 
@@ -87,7 +87,7 @@ class OrderRoutes:
         """
         actor = self._callers.actor()
         body = read_json(request)
-        outcome = self._ledger.create_order(load_cart(body), actor=actor, cause=_cause("create_order", body))
+        outcome = self._ledger.create_order(load_cart(body), actor=actor, cause=cause_of("create_order", body))
         order = self._orders.placed(*outcome.placed) if outcome.placed else self._orders.as_created(outcome.order_id)
         headers = {"Location": f"{PATH}/{outcome.order_id}", **_outcome_headers(outcome)}
         return Response(order.body, 201, headers, content_type=JSON)
@@ -107,7 +107,7 @@ class OrderRoutes:
             order_id,
             parse_status(status),
             actor=actor,
-            cause=_cause("change_status", body),
+            cause=cause_of("change_status", body),
             expected_version=expected,
         )
         answer = f'{{"id":{outcome.order_id},"status":"{outcome.status.value}"}}'
@@ -120,12 +120,6 @@ class OrderRoutes:
             return versions[0] if versions else None
         order = self._orders.detail(order_id, actor)
         return order.version if order is not None and order.version in versions else versions[0]
-
-
-def _cause(operation: str, body: object) -> Cause:
-    key = idempotency.idempotency_key(request.environ.get("HTTP_IDEMPOTENCY_KEY"))
-    request_hash = None if key is None else idempotency.request_hash(operation, body)
-    return Cause(request_id=current_request_id(), idempotency_key=key, request_hash=request_hash)
 
 
 def _outcome_headers(outcome: Outcome) -> dict[str, str]:

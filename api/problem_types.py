@@ -72,8 +72,34 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
             "Payment not confirmed",
             "The payment gateway does not confirm that the order's payment succeeded, so it can't count as paid.",
         ),
+        "unknown-payment": ProblemType(
+            400,
+            "Unknown payment",
+            "The payment gateway in use does not know the order's payment: it was begun at another gateway or account. "
+            "Nothing was recorded.",
+        ),
         "refund-required": ProblemType(
             400, "Refund required", "A paid order can be cancelled only after all that was received is refunded."
+        ),
+        "refund-refused": ProblemType(
+            400,
+            "Refund refused",
+            "Of the order's payment nothing, or less than that, is left to refund. Nothing was recorded.",
+        ),
+        "invalid-amount": ProblemType(
+            400, "Invalid amount", "An amount is an integer number of cents from 1 to 99,999,999; `errors` names it."
+        ),
+        "invalid-signature": ProblemType(
+            400,
+            "Invalid signature",
+            "The `Stripe-Signature` header is missing, is not that of the body with a secret that is known here, or is "
+            "too old. Nothing was read from the body.",
+        ),
+        "malformed-notice": ProblemType(
+            400,
+            "Malformed notice",
+            "The webhook is signed, but is not an event as Stripe documents it: what it tells of a payment can't be "
+            "read. Nothing was recorded; it is refused so that it is not lost.",
         ),
         "unauthenticated": ProblemType(
             401,
@@ -81,9 +107,13 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
             "The request needs a bearer token (`Authorization: Bearer ...`): a JSON Web Token that is signed by the "
             "right key, has not expired, and names the user in `sub`.",
         ),
+        "forbidden": ProblemType(403, "Forbidden", "Only staff and admins may do this."),
         "not-found": ProblemType(404, "Not found", "There is nothing at this path."),
         "no-such-order": ProblemType(
             404, "No such order", "There is no such order, or it belongs to somebody else. The two are not told apart."
+        ),
+        "webhooks-not-set-up": ProblemType(
+            404, "Webhooks not set up", "This server has no secret by which it could tell that a webhook is genuine."
         ),
         "method-not-allowed": ProblemType(
             405, "Method not allowed", "The path exists, but not with this method; the Allow header lists those it has."
@@ -124,6 +154,13 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
             "Payments unavailable",
             "The payment gateway can't be reached. Nothing was recorded; send the request again later, with the same "
             "Idempotency-Key if it had one, so that it does not begin a second payment.",
+            5,
+        ),
+        "order-not-there-yet": ProblemType(
+            503,
+            "Order not there yet",
+            "The webhook tells of money for an order that is not recorded, though it may be in a moment. Nothing was "
+            "recorded; send the webhook again later.",
             5,
         ),
         "keys-unavailable": ProblemType(

@@ -15,6 +15,7 @@ from ledger.leads import LEAD_STATUSES, LeadMove
 from ledger.statuses import Status
 
 IDS = {"minimum": 1, "maximum": MAX_INTEGER}
+AMOUNTS = {"minimum": 1, "maximum": MAX_AMOUNT_IN_CENTS}
 NO_NUL = r"^[^\u0000]*$"
 
 
@@ -67,6 +68,18 @@ class StatusUpdateSchema(Strict):
     status = fields.String(required=True, metadata=STATUS_INPUT)
 
 
+class RefundSchema(Strict):
+    """A refund asked for: an amount, or without one all that is left."""
+
+    amountInCents = fields.Integer(strict=True, metadata=AMOUNTS)  # noqa: N815
+
+
+class PaymentIntentSchema(Strict):
+    """A payment asked for."""
+
+    amount = fields.Integer(required=True, strict=True, metadata={**AMOUNTS, "description": "Integer cents."})
+
+
 class LeadMoveSchema(Strict):
     """A lead status and its place on the board."""
 
@@ -82,6 +95,8 @@ class LeadMoveSchema(Strict):
 
 _CART_ITEM = CartItemSchema()
 _STATUS_UPDATE = StatusUpdateSchema()
+_REFUND = RefundSchema()
+_PAYMENT_INTENT = PaymentIntentSchema()
 _LEAD_MOVE = LeadMoveSchema()
 
 
@@ -103,11 +118,20 @@ def load_cart(body: object) -> list[CartItem]:
 
 def load_status_update(body: object) -> tuple[int, str]:
     """The order's id and the status asked for, as text."""
-    try:
-        data = _STATUS_UPDATE.load(cast("Mapping[str, Any]", body))
-    except ValidationError as error:
-        raise _misshapen(dict(_flat(error.messages))) from error
+    data = _load(_STATUS_UPDATE, body)
     return data["orderId"], data["status"]
+
+
+def load_refund(body: object) -> int | None:
+    """The amount to refund, in cents; ``None`` for all that is left."""
+    amount: int | None = _load(_REFUND, body).get("amountInCents")
+    return amount
+
+
+def load_payment(body: object) -> int:
+    """The amount to pay, in cents."""
+    amount: int = _load(_PAYMENT_INTENT, body)["amount"]
+    return amount
 
 
 def load_lead_moves(body: object) -> list[LeadMove]:
@@ -125,6 +149,13 @@ def load_lead_moves(body: object) -> list[LeadMove]:
 def without_index(errors: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """The paths of the only item of an array, as paths of a body that is that item."""
     return {path.removeprefix("0").removeprefix("."): messages for path, messages in errors.items()}
+
+
+def _load(schema: Schema, body: object) -> dict[str, Any]:
+    try:
+        return cast("dict[str, Any]", schema.load(cast("Mapping[str, Any]", body)))
+    except ValidationError as error:
+        raise _misshapen(dict(_flat(error.messages))) from error
 
 
 def _load_each(entries: list[Any], load: Any) -> tuple[list[Any], dict[str, list[str]]]:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ledger.application import OrderLedger
 from ledger.catalogue import Catalogue
 from projections.health import Health
 from projections.leads import LeadReads
 from projections.orders import OrderReads
+from projections.payments import PaymentReads
+
+if TYPE_CHECKING:
+    from ledger.payments.stripe_notices import StripeWebhooks  # imports the stripe library, which takes its time
 
 
 @dataclass(frozen=True)
 class Services:
-    """Commands go to ``ledger``; everything else only reads."""
+    """Commands go to ``ledger``; everything else only reads. Without ``webhooks`` none are taken."""
 
     ledger: OrderLedger
     orders: OrderReads
+    payments: PaymentReads
     leads: LeadReads
     catalogue: Catalogue
     health: Health
+    webhooks: StripeWebhooks | None = None

@@ -23,13 +23,19 @@ _PLAIN_TYPES = frozenset({"application/json", "application/json; charset=utf-8",
 
 def read_json(request: Request) -> Any:
     """The parsed body of ``request``; refuses (400, 413, 415) anything but one strict JSON text."""
+    return parse_json(read_body(request))
+
+
+def read_body(request: Request) -> bytes:
+    """The body of ``request`` as it was sent; refuses (400, 413, 415) none, a large one, and what is not said to be
+    JSON."""
     body = request.get_data(cache=False)
     if len(body) > MAX_BYTES:
         raise RequestEntityTooLarge
     if not body:
         _refuse("The request has no body.")
     _check_media_type(request)
-    return parse_json(body)
+    return body
 
 
 def parse_json(body: bytes) -> Any:

@@ -81,7 +81,7 @@ def serving(module: Sequence[str], database_url: str, var_dir: Path, *, workers:
 
 def _environ(database_url: str, var_dir: Path, workers: int) -> Mapping[str, str]:
     # All settings but these are the defaults: what is measured is what users get on a machine that runs only this.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LEDGER_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEDGER_", "STRIPE_"))}
     return kept | {
         "LEDGER_DATABASE_URL": database_url,
         "LEDGER_VAR_DIR": str(var_dir),

@@ -40,6 +40,7 @@ class CauseRecord(TypedDict, total=False):
     idempotency_key: str
     request_hash: str
     stripe_event_id: str
+    part_of_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,11 @@ class Cause:
     request_hash: str | None = None
     stripe_event_id: str | None = None
 
-    def record(self) -> CauseRecord:
-        """The JSON object kept in events; absent parts are left out."""
+    def record(self, part_of_version: int | None = None) -> CauseRecord:
+        """The JSON object kept in events; absent parts are left out.
+
+        A cause that leads to two events at once belongs to the last of them; the one before names that one's version.
+        """
         record: CauseRecord = {}
         if self.request_id is not None:
             record["request_id"] = self.request_id
@@ -81,4 +85,6 @@ class Cause:
             record["request_hash"] = self.request_hash
         if self.stripe_event_id is not None:
             record["stripe_event_id"] = self.stripe_event_id
+        if part_of_version is not None:
+            record["part_of_version"] = part_of_version
         return record

@@ -6,8 +6,8 @@ twice under one cause answers what the first one did.
 
 from __future__ import annotations
 
-import hashlib
 import json
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -16,19 +16,29 @@ from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Transcoder
 from eventsourcing.utils import Environment, EnvType
 
-from ledger.actor import Actor, Cause, Role
-from ledger.cart import CartItem, amount_of, price_cart
+from ledger.actor import Actor, Cause
+from ledger.cart import MAX_AMOUNT_IN_CENTS, CartItem, amount_of, price_cart
 from ledger.catalogue import Catalogue
 from ledger.clock import Clock, rfc3339, utc_now
-from ledger.errors import Busy, IdempotencyKeyReused, MoveNotAllowed, UnknownOrder, VersionMismatch
+from ledger.errors import (
+    Busy,
+    IdempotencyKeyReused,
+    InvalidAmount,
+    MoveNotAllowed,
+    OrderNotThereYet,
+    UnknownOrder,
+    VersionMismatch,
+)
 from ledger.events import OrderCreated
 from ledger.leads import LeadBoard, LeadMove, board_stream
 from ledger.order import Order, order_stream, place_order
-from ledger.payments.gateway import Intent, PaymentGateway, PaymentNotice
-from ledger.receipts import STRIPE, Receipt, Receipts, user_source
-from ledger.statuses import TRANSITIONS, Status
+from ledger.payments.gateway import Intent, PaymentGateway, PaymentKind, PaymentNotice, Refund
+from ledger.receipts import Receipt, Receipts, receipt_of, request_digest
+from ledger.statuses import Status
+from ledger.storage.bodies import JSONBodies
 from ledger.storage.log import RecordedEvent
 from ledger.storage.recorder import LogRecorder
+from ledger.storage.reservations import Reservation
 
 MAX_ATTEMPTS = 10
 T = TypeVar("T")
@@ -36,7 +46,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a command on an order has led to; ``replayed`` when an earlier request with the same cause did it.
+    """What a command on an order has led to; ``replayed`` when it was so already: by an earlier request with the same
+    cause, or, when a notice is recorded, by whatever told the same.
 
     ``placed`` is what was recorded when this very command placed the order, so that nobody has to read it back.
     """
@@ -49,6 +60,16 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class RefundOutcome:
+    """What a refund has led to; ``replayed`` when an earlier request with the same cause made it."""
+
+    order_id: int
+    refund: Refund
+    version: int
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """What the ledger needs from outside: all of it is injected."""
 
@@ -57,23 +78,10 @@ class Ports:
     gateway: PaymentGateway
     catalogue: Catalogue
     currency: str
-    next_order_ids: Callable[[], Sequence[int]]
+    reserve_order: Callable[[str | None], Reservation]
+    order_of_intent: Callable[[str], int | None]
+    new_token: Callable[[], str] = lambda: secrets.token_hex(16)
     clock: Clock = utc_now
-
-
-class JSONBodies(Transcoder):
-    """Stores event bodies as compact JSON in UTF-8, attribute by attribute, with nothing added."""
-
-    def __init__(self) -> None:
-        self._encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-    def encode(self, obj: Any) -> bytes:
-        """The stored bytes. Raises TypeError or ValueError for what is not plain JSON."""
-        return self._encoder.encode(obj).encode()
-
-    def decode(self, data: bytes) -> Any:
-        """The attributes as they were encoded."""
-        return json.loads(data)
 
 
 class OrderLedger(Application[str]):
@@ -91,10 +99,9 @@ class OrderLedger(Application[str]):
 
         def attempt() -> Outcome:
             lines = price_cart(self._ports.catalogue, items)
-            order_id = self._ports.next_order_ids()[0]
-            intent = self._ports.gateway.create_intent(
-                order_id, amount_of(lines), self._ports.currency, _intent_key(order_id, actor, cause)
-            )
+            amount, currency = amount_of(lines), self._ports.currency
+            order_id, key = self._ports.reserve_order(request_digest(actor, cause, amount, currency))
+            intent = self._ports.gateway.create_intent(order_id, amount, currency, key)
             placed = place_order(order_id, lines, intent, actor=actor, cause=cause, timestamp=self._now())
             self.save(placed, intents=[(order_id, intent)])
             return Outcome(order_id, 1, Status.PENDING, placed=(placed, intent))
@@ -115,29 +122,69 @@ class OrderLedger(Application[str]):
             order.check_visible(actor)
             if expected_version is not None and order.version != expected_version:
                 raise VersionMismatch(f"Order {order_id} is at version {order.version}, which is not the one expected.")
-            order.move(status, self._retrieve_intent, actor=actor, cause=cause, timestamp=self._now())
+            order.move(status, self._ports.gateway, actor=actor, cause=cause, timestamp=self._now())
             return self._saved(order)
 
         return self._once(attempt, actor, cause)
 
-    def settle_payment(self, notice: PaymentNotice) -> Outcome:
-        """Records how an order's payment ended: to order_paid or payment_failed, once for each Stripe event id.
+    def record_payment(self, notice: PaymentNotice, *, actor: Actor, cause: Cause) -> Outcome | None:
+        """Records what the gateway tells of a payment, and the move that it leads to; nothing that is known already.
 
-        A notice that the order's status has no move for (as a failure after success) changes nothing.
-        Raises UnknownOrder, Busy.
+        ``None`` when it is no order's, or tells of no money for an order that is not in the log. Raises
+        OrderNotThereYet when it tells of money for such an order, Busy.
         """
-        actor, cause = Actor(None, Role.PAYMENTS), Cause(stripe_event_id=notice.stripe_event_id)
-        status = Status.ORDER_PAID if notice.outcome == "succeeded" else Status.PAYMENT_FAILED
+        order_id = self._ports.order_of_intent(notice.intent_id) or notice.order_id
+        if order_id is None:
+            return None
 
-        def attempt() -> Outcome:
-            order = self._order(notice.order_id)
-            if order.payment_intent_id != notice.intent_id:
-                raise UnknownOrder(f"Order {notice.order_id} has another payment intent than {notice.intent_id}.")
-            if status in TRANSITIONS[order.status]:
-                order.move(status, self._retrieve_intent, actor=actor, cause=cause, timestamp=self._now())
-            return self._saved(order)
+        def attempt() -> Outcome | None:
+            order = self._find_order(order_id)
+            if order is None and notice.kind is PaymentKind.RECEIVED:
+                raise OrderNotThereYet(f"There is no order {order_id} yet.")
+            if order is None:
+                return None
+            known = order.version
+            order.record_payment(notice, actor=actor, cause=cause, timestamp=self._now())
+            return self._saved(order, replayed=order.version == known)
 
         return self._once(attempt, actor, cause)
+
+    def knows_payment(self, notice: PaymentNotice) -> bool:
+        """Whether recording what this notice tells would add nothing to its order."""
+        order_id = self._ports.order_of_intent(notice.intent_id) or notice.order_id
+        order = None if order_id is None else self._find_order(order_id)
+        return order is None or order.knows(notice)
+
+    def refund_order(self, order_id: int, amount_in_cents: int | None, *, actor: Actor, cause: Cause) -> RefundOutcome:
+        """Refunds an amount of an order's payment, or (``None``) all that is left. Its status is left as it is.
+
+        A repeat with the same idempotency key answers what the first one did. Raises UnknownOrder, Forbidden,
+        InvalidAmount, RefundRefused, IdempotencyKeyReused, PaymentsUnavailable, Busy.
+        """
+        if amount_in_cents is not None:
+            _check_amount("amountInCents", amount_in_cents)
+        key = f"refund-{order_id}-{request_digest(actor, cause) or self._ports.new_token()}"
+
+        def attempt() -> RefundOutcome:
+            receipt = receipt_of(self._ports.receipts, actor, cause)
+            if receipt is not None:
+                return self._refunded_before(order_id, receipt)
+            order = self._order(order_id)
+            order.check_refundable(actor)
+            refund = self._ports.gateway.refund(order.payment_intent_id, amount_in_cents, key)
+            # Always recorded: the webhook of this refund may have been faster, and it does not have this cause.
+            now = self._now()
+            order.record_payment(refund.notice(now), actor=actor, cause=cause, timestamp=now, always=True)
+            self.save(order)
+            return RefundOutcome(order_id, refund, order.version)
+
+        return _until_won(attempt)
+
+    def open_payment(self, amount_in_cents: int, *, actor: Actor, cause: Cause) -> Intent:
+        """A payment intent that belongs to no order. Nothing is recorded. Raises InvalidAmount, PaymentsUnavailable."""
+        _check_amount("amount", amount_in_cents)
+        key = f"payment-{request_digest(actor, cause) or self._ports.new_token()}"
+        return self._ports.gateway.create_intent(None, amount_in_cents, self._ports.currency, key)
 
     def arrange_leads(self, moves: Sequence[LeadMove], *, actor: Actor, cause: Cause) -> list[LeadMove]:
         """Moves lead statuses on the acting user's board; returns the named and the changed ones, by place.
@@ -175,30 +222,23 @@ class OrderLedger(Application[str]):
         """Plain JSON bodies."""
         return JSONBodies()
 
-    def _once(self, attempt: Callable[[], Outcome], actor: Actor, cause: Cause) -> Outcome:
-        def attempt_or_replay() -> Outcome:
-            receipt = self._receipt(actor, cause)
+    def _once(self, attempt: Callable[[], T], actor: Actor, cause: Cause) -> T | Outcome:
+        def attempt_or_replay() -> T | Outcome:
+            receipt = receipt_of(self._ports.receipts, actor, cause)
             if receipt is None:
                 return attempt()
             return Outcome(receipt.order_id, receipt.version, receipt.status, replayed=True)
 
         return _until_won(attempt_or_replay)
 
-    def _receipt(self, actor: Actor, cause: Cause) -> Receipt | None:
-        if cause.stripe_event_id is not None:
-            return self._ports.receipts.find(STRIPE, cause.stripe_event_id)
-        if cause.idempotency_key is None or actor.user is None:
-            return None
-        receipt = self._ports.receipts.find(user_source(actor.user), cause.idempotency_key)
-        if receipt is not None and receipt.request_hash != cause.request_hash:
-            raise IdempotencyKeyReused("This Idempotency-Key was used before, for another request.")
-        return receipt
-
     def _order(self, order_id: int) -> Order:
-        order = self._load(order_stream(order_id), Order.project)
+        order = self._find_order(order_id)
         if order is None:
             raise UnknownOrder(f"There is no order {order_id}.")
         return order
+
+    def _find_order(self, order_id: int) -> Order | None:
+        return self._load(order_stream(order_id), Order.project)
 
     def _load(self, stream: str, project: Callable[[Any, Any], T | None]) -> T | None:
         try:
@@ -206,23 +246,32 @@ class OrderLedger(Application[str]):
         except AggregateNotFoundError:
             return None
 
-    def _retrieve_intent(self, intent_id: str) -> Intent:
-        return self._ports.gateway.retrieve_intent(intent_id)
+    def _refunded_before(self, order_id: int, receipt: Receipt) -> RefundOutcome:
+        """The refund that a receipt is for, as it was answered then."""
+        if receipt.order_id != order_id:
+            raise IdempotencyKeyReused("This Idempotency-Key was used before, for another order.")
+        stream = self._ports.recorder.read_stream(order_stream(order_id))
+        body = json.loads(stream[receipt.version - 1].body)
+        refund = Refund(
+            id=body["reference"],
+            intent_id=body["payment_intent_id"],
+            amount=body["amount_in_cents"],
+            currency=body["currency"],
+            status=body["detail"],
+        )
+        return RefundOutcome(order_id, refund, receipt.version, replayed=True)
 
-    def _saved(self, order: Order) -> Outcome:
+    def _saved(self, order: Order, *, replayed: bool = False) -> Outcome:
         self.save(order)
-        return Outcome(order.order_id, order.version, order.status)
+        return Outcome(order.order_id, order.version, order.status, replayed)
 
     def _now(self) -> str:
         return rfc3339(self._ports.clock())
 
 
-def _intent_key(order_id: int, actor: Actor, cause: Cause) -> str:
-    """Made from the client's own key where there is one, so that a retry reuses the intent of the lost attempt."""
-    if cause.idempotency_key is None:
-        return f"order-{order_id}"
-    parts = f"{actor.user}\n{cause.idempotency_key}\n{cause.request_hash}"
-    return f"request-{hashlib.sha256(parts.encode()).hexdigest()}"
+def _check_amount(name: str, amount: int) -> None:
+    if not 1 <= amount <= MAX_AMOUNT_IN_CENTS:
+        raise InvalidAmount({name: [f"An amount is from 1 to {MAX_AMOUNT_IN_CENTS} cents."]})
 
 
 def _until_won(attempt: Callable[[], T]) -> T:

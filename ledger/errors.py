@@ -63,10 +63,50 @@ class PaymentNotConfirmed(LedgerError):
     code = "payment-not-confirmed"
 
 
+class UnknownPayment(LedgerError):
+    """The payment gateway never had the payment: it is another gateway, or another account, than the order's."""
+
+    code = "unknown-payment"
+
+
 class RefundRequired(LedgerError):
     """A paid order can be cancelled only when all that was received has been refunded."""
 
     code = "refund-required"
+
+
+class RefundRefused(LedgerError):
+    """The payment gateway has nothing, or not as much, left to refund."""
+
+    code = "refund-refused"
+
+
+class Forbidden(LedgerError):
+    """Not for this actor, whatever the order's state."""
+
+    code = "forbidden"
+
+
+class InvalidAmount(InvalidInput):
+    code = "invalid-amount"
+
+
+class OrderNotThereYet(LedgerError):
+    """A notice of a payment whose order is not in the log: the order's commit may still be under way."""
+
+    code = "order-not-there-yet"
+
+
+class ForgedNotice(LedgerError):
+    """A notice of a payment that the payment gateway has not signed, or signed too long ago."""
+
+    code = "invalid-signature"
+
+
+class MalformedNotice(LedgerError):
+    """A notice of a payment that the payment gateway has signed, but that can't be read."""
+
+    code = "malformed-notice"
 
 
 class VersionMismatch(LedgerError):

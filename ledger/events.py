@@ -13,6 +13,8 @@ from eventsourcing.utils import register_topic
 
 from ledger.actor import ActorRecord, CauseRecord
 from ledger.cart import LineRecord
+from ledger.payments.gateway import PaymentKind, PaymentNotice
+from ledger.payments.payment import PaymentTotals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,40 @@ class StatusChanged(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PaymentRecorded(Event):
+    """Something happened to an order's payment: the notice, and what all notices come to with it.
+
+    ``anomaly`` says what is wrong with it (``None``: nothing), ``order_status`` is the order's when it was recorded.
+    """
+
+    TOPIC = "PaymentRecorded"
+
+    kind: str
+    payment_intent_id: str
+    amount_in_cents: int
+    currency: str
+    occurred_at: str
+    reference: str | None
+    detail: str | None
+    anomaly: str | None
+    order_status: str
+    totals: PaymentTotals
+
+    @property
+    def notice(self) -> PaymentNotice:
+        """The notice that was recorded."""
+        return PaymentNotice(
+            kind=PaymentKind(self.kind),
+            intent_id=self.payment_intent_id,
+            amount=self.amount_in_cents,
+            currency=self.currency,
+            occurred_at=self.occurred_at,
+            reference=self.reference,
+            detail=self.detail,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class LeadStatusesArranged(Event):
     """A user's lead statuses were put in a new order: ``arrangement`` lists all their ids, first place first."""
 
@@ -62,7 +98,7 @@ class LeadStatusesArranged(Event):
     arrangement: list[int]
 
 
-EVENT_TYPES: tuple[type[Event], ...] = (OrderCreated, StatusChanged, LeadStatusesArranged)
+EVENT_TYPES: tuple[type[Event], ...] = (OrderCreated, StatusChanged, PaymentRecorded, LeadStatusesArranged)
 
 for _event_type in EVENT_TYPES:
     register_topic(_event_type.TOPIC, _event_type)

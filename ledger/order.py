@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ledger.actor import MOVERS, Actor, Cause
+from ledger.actor import MOVERS, Actor, Cause, CauseRecord
 from ledger.cart import LineRecord, amount_of
-from ledger.errors import MoveNotAllowed, MoveNotInTable, PaymentNotConfirmed, RefundRequired, UnknownOrder
-from ledger.events import Event, OrderCreated, StatusChanged
-from ledger.payments.gateway import Intent
+from ledger.errors import (
+    Forbidden,
+    MoveNotAllowed,
+    MoveNotInTable,
+    PaymentNotConfirmed,
+    RefundRequired,
+    UnknownOrder,
+)
+from ledger.events import Event, OrderCreated, PaymentRecorded, StatusChanged
+from ledger.payments.gateway import Intent, PaymentGateway, PaymentKind, PaymentNotice
+from ledger.payments.payment import Payment, anomaly_of
 from ledger.statuses import TRANSITIONS, UNPAID, Status
 
 _STREAM_PREFIX = "order-"
@@ -57,7 +65,11 @@ class Order:
     user_id: int
     status: Status
     payment_intent_id: str
+    amount_in_cents: int
+    currency: str
     version: int
+    payment: Payment = field(default_factory=Payment)
+    payment_records: int = 0
     _pending: list[Event] = field(default_factory=list)
 
     @property
@@ -70,13 +82,12 @@ class Order:
         if not actor.may_see(self.user_id):
             raise UnknownOrder(f"There is no order {self.order_id}.")
 
-    def move(
-        self, status: Status, retrieve_intent: Callable[[str], Intent], *, actor: Actor, cause: Cause, timestamp: str
-    ) -> None:
+    def move(self, status: Status, gateway: PaymentGateway, *, actor: Actor, cause: Cause, timestamp: str) -> None:
         """Records the move; nothing when the order has that status already.
 
-        The payment gateway is asked, by the intent's id, only when the move depends on it. Raises UnknownOrder,
-        MoveNotInTable, MoveNotAllowed, PaymentNotConfirmed or RefundRequired, and what ``retrieve_intent`` raises.
+        The payment gateway is asked only when the move depends on it; an open intent of an order that is cancelled is
+        cancelled first. Raises UnknownOrder, MoveNotInTable, MoveNotAllowed, PaymentNotConfirmed or RefundRequired, and
+        what the gateway raises.
         """
         self.check_visible(actor)
         if status is self.status:
@@ -85,18 +96,45 @@ class Order:
             raise MoveNotInTable(f"An order that is {self.status} can't become {status}.")
         if actor.role not in MOVERS and not self._owner_may(status, actor):
             raise MoveNotAllowed(f"You may not move this order from {self.status} to {status}.")
-        self._check_payment(status, retrieve_intent, actor)
-        self._record(
-            StatusChanged(
-                originator_id=self.id,
-                originator_version=self.version + 1,
-                timestamp=timestamp,
-                actor=actor.record(),
-                cause=cause.record(),
-                previous=self.status.value,
-                status=status.value,
-            )
-        )
+        if status is Status.CANCELLED:
+            self._cancel_intent(gateway)
+        elif actor.role not in MOVERS:
+            self._confirm_payment(gateway, actor=actor, cause=cause, timestamp=timestamp)
+        self._change_status(status, actor=actor, cause=cause, timestamp=timestamp)
+
+    def record_payment(
+        self, notice: PaymentNotice, *, actor: Actor, cause: Cause, timestamp: str, always: bool = False
+    ) -> None:
+        """Records what has happened to the payment, and the move it leads to; nothing that is known already.
+
+        ``always`` records it even then, for a command whose cause must find its outcome again. What does not fit the
+        order is recorded as an anomaly, and moves nothing; what is no business of the order's is not recorded.
+        """
+        anomaly = anomaly_of(notice, self.payment_intent_id, self.amount_in_cents, self.currency)
+        if notice.intent_id != self.payment_intent_id and anomaly is None:
+            return
+        payment = self._payment_after(notice, anomaly)
+        if payment == self.payment and not always:
+            return
+        status = payment.status_after(notice) if anomaly is None and self.status in UNPAID else None
+        if status is None or status not in TRANSITIONS[self.status]:
+            self._record_payment(notice, anomaly, actor=actor, cause=cause.record(), timestamp=timestamp)
+            return
+        part = cause.record(self.version + 2)
+        self._record_payment(notice, anomaly, actor=actor, cause=part, timestamp=timestamp)
+        self._change_status(status, actor=actor, cause=cause, timestamp=timestamp)
+
+    def knows(self, notice: PaymentNotice) -> bool:
+        """Whether recording this would add nothing."""
+        anomaly = anomaly_of(notice, self.payment_intent_id, self.amount_in_cents, self.currency)
+        is_ours = notice.intent_id == self.payment_intent_id or anomaly is not None
+        return not is_ours or self._payment_after(notice, anomaly) == self.payment
+
+    def check_refundable(self, actor: Actor) -> None:
+        """Raises UnknownOrder or Forbidden when the actor may not refund this order."""
+        self.check_visible(actor)
+        if actor.role not in MOVERS:
+            raise Forbidden("Only staff can refund an order.")
 
     def collect_events(self) -> Sequence[Event]:
         """Hands over the events that are not stored yet (the event store calls this)."""
@@ -118,17 +156,71 @@ class Order:
         """The order that begins with this event."""
         if not isinstance(event, OrderCreated):
             raise TypeError(f"{event.originator_id} starts with {type(event).__name__}, not with OrderCreated")
-        return cls(event.order_id, event.user_id, Status.PENDING, event.payment_intent_id, event.originator_version)
+        return cls(
+            order_id=event.order_id,
+            user_id=event.user_id,
+            status=Status.PENDING,
+            payment_intent_id=event.payment_intent_id,
+            amount_in_cents=event.amount_in_cents,
+            currency=event.currency,
+            version=event.originator_version,
+        )
 
     def _apply(self, event: Event) -> None:
-        if not isinstance(event, StatusChanged):
+        if isinstance(event, StatusChanged):
+            self.status = Status(event.status)
+        elif isinstance(event, PaymentRecorded):
+            self.payment = self._payment_after(event.notice, event.anomaly)
+            self.payment_records = event.totals["records"]
+        else:
             raise TypeError(f"{event.originator_id} has no place for {type(event).__name__}")
-        self.status = Status(event.status)
         self.version = event.originator_version
 
     def _record(self, event: Event) -> None:
         self._apply(event)
         self._pending.append(event)
+
+    def _payment_after(self, notice: PaymentNotice, anomaly: str | None) -> Payment:
+        if anomaly is None:
+            return self.payment.after(notice)
+        ours = notice.intent_id == self.payment_intent_id and notice.currency == self.currency
+        return self.payment.after_anomaly(notice, counts=ours)
+
+    def _record_payment(
+        self, notice: PaymentNotice, anomaly: str | None, *, actor: Actor, cause: CauseRecord, timestamp: str
+    ) -> None:
+        self._record(
+            PaymentRecorded(
+                originator_id=self.id,
+                originator_version=self.version + 1,
+                timestamp=timestamp,
+                actor=actor.record(),
+                cause=cause,
+                kind=notice.kind.value,
+                payment_intent_id=notice.intent_id,
+                amount_in_cents=notice.amount,
+                currency=notice.currency,
+                occurred_at=notice.occurred_at,
+                reference=notice.reference,
+                detail=notice.detail,
+                anomaly=anomaly,
+                order_status=self.status.value,
+                totals=self._payment_after(notice, anomaly).totals(self.payment_records + 1),
+            )
+        )
+
+    def _change_status(self, status: Status, *, actor: Actor, cause: Cause, timestamp: str) -> None:
+        self._record(
+            StatusChanged(
+                originator_id=self.id,
+                originator_version=self.version + 1,
+                timestamp=timestamp,
+                actor=actor.record(),
+                cause=cause.record(),
+                previous=self.status.value,
+                status=status.value,
+            )
+        )
 
     def _owner_may(self, status: Status, actor: Actor) -> bool:
         if actor.user != self.user_id:
@@ -137,10 +229,19 @@ class Order:
             return self.status in UNPAID
         return status in {Status.ORDER_PAID, Status.COMPLETED}
 
-    def _check_payment(self, status: Status, retrieve_intent: Callable[[str], Intent], actor: Actor) -> None:
+    def _cancel_intent(self, gateway: PaymentGateway) -> None:
         # The gateway may know of a payment whose notice has not come yet: no status can stand for asking it.
-        if status is Status.CANCELLED:
-            if not retrieve_intent(self.payment_intent_id).refunded:
-                raise RefundRequired("An order that was paid can be cancelled only after a full refund.")
-        elif actor.role not in MOVERS and not retrieve_intent(self.payment_intent_id).succeeded:
+        intent = gateway.cancel_intent(self.payment_intent_id)
+        if intent.status == "processing":
+            raise RefundRequired("The payment is being processed: the order can be cancelled when it has failed.")
+        if not intent.refunded:
+            raise RefundRequired("An order that was paid can be cancelled only after a full refund.")
+
+    def _confirm_payment(self, gateway: PaymentGateway, *, actor: Actor, cause: Cause, timestamp: str) -> None:
+        intent = gateway.retrieve_intent(self.payment_intent_id)
+        if not intent.succeeded or (intent.amount_received, intent.currency) != (self.amount_in_cents, self.currency):
             raise PaymentNotConfirmed(f"The payment of order {self.order_id} has not succeeded.")
+        notice = PaymentNotice(PaymentKind.RECEIVED, intent.id, intent.amount_received, intent.currency, timestamp)
+        if self._payment_after(notice, None) != self.payment:
+            part = cause.record(self.version + 2)
+            self._record_payment(notice, None, actor=actor, cause=part, timestamp=timestamp)

@@ -34,6 +34,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LEDGER_JWT_LEEWAY", "10", "seconds of clock difference allowed in token times, 0 to 300"),
     Setting("LEDGER_CATALOGUE", "", "path of the catalogue's JSON file; empty: the packaged demo catalogue"),
     Setting("LEDGER_CURRENCY", "usd", "ISO 4217 code of a currency with two decimals, lower case"),
+    Setting("STRIPE_SECRET_KEY", "", "Stripe's secret key; empty: the embedded sandbox gateway", secret=True),
+    Setting("STRIPE_WEBHOOK_SECRET", "", "signing secret of Stripe's webhooks, or two with a comma", secret=True),
+    Setting("LEDGER_STRIPE_API_BASE", "https://api.stripe.com", "where Stripe's API is; elsewhere for tests"),
+    Setting("LEDGER_STRIPE_TIMEOUT", "10", "seconds that a call to Stripe may take with its retries, 0.1 to 60"),
     Setting("LEDGER_BIND", "127.0.0.1:8000", "address:port that serve listens on"),
     Setting("LEDGER_WORKERS", "2", "worker processes of serve, 1 to 64"),
     Setting("LEDGER_THREADS", "16", "threads of each worker, 1 to 256"),
@@ -43,8 +47,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LEDGER_LOG_LEVEL", "info", "debug, info, warning or error"),
 )
 
-_FORBIDDEN = "POSTGRES_ENABLE_DB_FUNCTIONS"
+_FORBIDDEN = {
+    "POSTGRES_ENABLE_DB_FUNCTIONS": "that write path takes no lock, and followers lose events",
+    "STRIPE_LOG": "the stripe library would print client secrets",
+}
 _DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
+_ROTATING = 2  # secrets at a time, while a new one takes the place of the old
 MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key of at least the size of the hash output
 _ZERO_OR_THREE_DECIMALS = frozenset(
     [
@@ -88,6 +96,10 @@ class Settings:
     jwt_leeway: int
     catalogue: Path | None
     currency: str
+    stripe_secret_key: str | None
+    stripe_webhook_secrets: tuple[str, ...]
+    stripe_api_base: str
+    stripe_timeout: float
     bind: str
     workers: int
     threads: int
@@ -98,6 +110,11 @@ class Settings:
 
     def __repr__(self) -> str:
         return f"Settings(env={self.env!r})"  # the others may hold secrets
+
+    @property
+    def stripe_live(self) -> bool:
+        """Whether Stripe's secret key moves real money."""
+        return self.stripe_secret_key is not None and "_live_" in self.stripe_secret_key
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -116,6 +133,10 @@ class Settings:
             jwt_leeway=read.integer("LEDGER_JWT_LEEWAY", 0, 300),
             catalogue=Path(path) if (path := read.optional("LEDGER_CATALOGUE")) else None,
             currency=read.currency("LEDGER_CURRENCY"),
+            stripe_secret_key=read.stripe_key("STRIPE_SECRET_KEY"),
+            stripe_webhook_secrets=read.webhook_secrets("STRIPE_WEBHOOK_SECRET"),
+            stripe_api_base=read.stripe_base("LEDGER_STRIPE_API_BASE"),
+            stripe_timeout=read.number("LEDGER_STRIPE_TIMEOUT", 0.1, 60),
             bind=read.matching("LEDGER_BIND", r"(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}|unix:.+"),
             workers=read.integer("LEDGER_WORKERS", 1, 64),
             threads=read.integer("LEDGER_THREADS", 1, 256),
@@ -174,6 +195,30 @@ class _Reader:
             raise SettingsError(f"{name} must be an http or https URL")
         return value
 
+    def stripe_key(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value is not None and not re.fullmatch(r"[sr]k_(test|live)_[A-Za-z0-9_]+", value, re.ASCII):
+            raise SettingsError(
+                f"{name} must be a secret or restricted key of Stripe, as sk_test_... and rk_live_... are"
+            )
+        return value
+
+    def webhook_secrets(self, name: str) -> tuple[str, ...]:
+        values = tuple(value.strip() for value in self.text(name).split(",")) if self.text(name) else ()
+        if len(values) > _ROTATING or not all(map(re.compile(r"whsec_[!-~]+").fullmatch, values)):
+            raise SettingsError(f"{name} must be one signing secret of Stripe (whsec_...), or two with a comma between")
+        if any(len(value) < MIN_SECRET_BYTES for value in values):
+            raise SettingsError(f"{name} must be at least {MIN_SECRET_BYTES} bytes long")
+        return values
+
+    def stripe_base(self, name: str) -> str:
+        value = self.text(name).rstrip("/")
+        if not _is_http_url(value):
+            raise SettingsError(f"{name} must be an http or https URL")
+        if value.startswith("http:") and "_live_" in self.text("STRIPE_SECRET_KEY"):
+            raise SettingsError(f"{name} must be an https URL: the live key would be sent for all to read")
+        return value
+
     def currency(self, name: str) -> str:
         value = self.matching(name, r"[a-z]{3}")
         if value in _ZERO_OR_THREE_DECIMALS:
@@ -194,8 +239,9 @@ def _meaning(name: str) -> str:
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
-    if environ.get(_FORBIDDEN):
-        raise SettingsError(f"{_FORBIDDEN} must not be set: that write path takes no lock, and followers lose events")
+    for name, reason in _FORBIDDEN.items():
+        if environ.get(name):
+            raise SettingsError(f"{name} must not be set: {reason}")
     unknown = sorted(name for name in environ if name.startswith("LEDGER_") and name not in _DEFAULTS)
     unknown = [name for name in unknown if not name.startswith("LEDGER_TEST_")]
     if unknown:

@@ -41,6 +41,9 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = MappingProxyType(
 
 UNPAID = frozenset({Status.PENDING, Status.AWAITING_PAYMENT, Status.PAYMENT_FAILED})
 
+GIVEN_UP = frozenset({Status.CANCELLED, Status.DECLINED})
+"""Nothing will be delivered: money that is kept for such an order has to go back."""
+
 _WORD_BREAK = re.compile("[ _-]")
 
 

@@ -30,8 +30,9 @@ IDEMPOTENCY = Table(
 
 def _caused(event: EventFacts) -> Iterator[Change]:
     cause = event.body["cause"]
-    status = event.body.get("status", Status.PENDING.value)
-    outcome = (order_id_of(event.stream), event.version, status)
+    if "part_of_version" in cause:
+        return  # it belongs to the event of that version
+    outcome = (order_id_of(event.stream), event.version, _status_after(event))
     if "idempotency_key" in cause:
         source = user_source(event.body["actor"]["user"])
         yield Insert((source, cause["idempotency_key"], cause["request_hash"], *outcome))
@@ -39,7 +40,15 @@ def _caused(event: EventFacts) -> Iterator[Change]:
         yield Insert((STRIPE, cause["stripe_event_id"], "", *outcome))
 
 
-VIEW = View("idempotency", 1, IDEMPOTENCY, {"OrderCreated": _caused, "StatusChanged": _caused})
+def _status_after(event: EventFacts) -> str:
+    """The order's, which a payment that moves it is only a part of, and so does not change by itself."""
+    if event.type == "OrderCreated":
+        return Status.PENDING.value
+    return str(event.body["status" if event.type == "StatusChanged" else "order_status"])
+
+
+_CAUSED = dict.fromkeys(("OrderCreated", "StatusChanged", "PaymentRecorded"), _caused)
+VIEW = View("idempotency", 1, IDEMPOTENCY, _CAUSED)
 
 
 class ReceiptReads:

@@ -37,7 +37,11 @@ def _moved(event: EventFacts) -> Iterator[Change]:
     yield Update((order_id_of(event.stream),), {"status": event.body["status"], "version": event.version})
 
 
-VIEW = View("orders", 1, ORDERS, {"OrderCreated": _created, "StatusChanged": _moved})
+def _paid(event: EventFacts) -> Iterator[Change]:
+    yield Update((order_id_of(event.stream),), {"status": event.body["order_status"], "version": event.version})
+
+
+VIEW = View("orders", 1, ORDERS, {"OrderCreated": _created, "StatusChanged": _moved, "PaymentRecorded": _paid})
 
 
 def _document(body: Mapping[str, Any]) -> str:

@@ -10,10 +10,10 @@ from eventsourcing.persistence import IntegrityError
 from ledger.events import EVENT_TYPES, upcast
 from ledger.storage.log import Event
 from ledger.storage.tables import Row, TableWrites
-from projections import idempotency, leads, orders
+from projections import idempotency, leads, orders, payments
 from projections.view import Change, EventFacts, Insert, Key, Update, View
 
-VIEWS: tuple[View, ...] = (orders.VIEW, idempotency.VIEW, leads.VIEW)
+VIEWS: tuple[View, ...] = (orders.VIEW, idempotency.VIEW, payments.VIEW, leads.VIEW)
 _EVENT_TYPES = {type.TOPIC: type for type in EVENT_TYPES}
 _HANDLED = frozenset(type for view in VIEWS for type in view.handlers)
 

@@ -17,16 +17,21 @@ from ledger.application import OrderLedger, Ports
 from ledger.catalogue import Catalogue
 from ledger.clock import utc_now
 from ledger.errors import SettingsError, StorageUnavailable
+from ledger.payments.gateway import PaymentGateway
 from ledger.payments.sandbox import SandboxGateway
 from ledger.settings import Settings
 from ledger.storage import Database, open_database
+from ledger.storage.intents import IntentOrders
 from ledger.storage.recorder import LogRecorder
+from ledger.storage.reservations import Reservations
 from projections.health import Health
 from projections.idempotency import ReceiptReads
 from projections.leads import LeadReads
 from projections.migrate import migrate
 from projections.orders import OrderReads
+from projections.payments import PaymentReads
 from projections.store import inline_writes
+from scripts.gateway import choose_gateway, make_webhooks
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class Runtime:
     settings: Settings
     database: Database
     services: Services
-    sandbox: SandboxGateway
+    gateway: PaymentGateway
+    sandbox: SandboxGateway | None
 
     def migrate(self) -> None:
         """Creates or upgrades the schema; raises StorageUnavailable or SettingsError."""
@@ -47,6 +53,12 @@ class Runtime:
         problem = self.services.health.problem()
         if problem is not None:
             raise StorageUnavailable(problem)
+
+    def require_sandbox(self, command: str) -> SandboxGateway:
+        """The embedded gateway; raises SettingsError, naming the command that can't do without, when it is not used."""
+        if self.sandbox is None:
+            raise SettingsError(f"{command} works with the embedded sandbox gateway only, and STRIPE_SECRET_KEY is set")
+        return self.sandbox
 
     def app(self) -> Flask:
         """The HTTP API on this ledger."""
@@ -73,23 +85,27 @@ def build(settings: Settings) -> Runtime:
     """Wires everything together. Nothing connects yet, so a database that is down does not matter here."""
     catalogue = Catalogue.load(settings.catalogue)
     database = open_database(settings.database_url, pool_size=settings.db_pool_size, timeout=settings.db_timeout)
-    sandbox = SandboxGateway(database)
+    chosen = choose_gateway(settings, database)
+    reservations = Reservations(database)
     ports = Ports(
         recorder=LogRecorder(database, inline_writes),
         receipts=ReceiptReads(database),
-        gateway=sandbox,
+        gateway=chosen.gateway,
         catalogue=catalogue,
         currency=settings.currency,
-        next_order_ids=database.next_order_ids,
+        reserve_order=reservations.held if chosen.sandbox is None else reservations.fresh,
+        order_of_intent=IntentOrders(database).order_of,
     )
     services = Services(
         ledger=OrderLedger(ports),
         orders=OrderReads(database),
+        payments=PaymentReads(database),
         leads=LeadReads(database),
         catalogue=catalogue,
         health=Health(database),
+        webhooks=make_webhooks(settings),
     )
-    return Runtime(settings, database, services, sandbox)
+    return Runtime(settings, database, services, chosen.gateway, chosen.sandbox)
 
 
 def token_verifier(settings: Settings) -> TokenVerifier:

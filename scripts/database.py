@@ -11,6 +11,7 @@ from ledger.errors import LedgerError, SettingsError
 from projections.check import differences
 from scripts.bootstrap import Runtime, build, token_verifier
 from scripts.context import Session, pass_session
+from scripts.gateway import described
 from scripts.secret import with_kept_secret
 from scripts.settings_cmd import without_password
 
@@ -62,6 +63,7 @@ def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
         return
     with runtime:
         yield "settings", _faults(lambda: _token_faults(session))
+        _tell(session, f"payments: {described(settings)}")
         unready = _faults(lambda: _database_faults(runtime))
         yield f"database {without_password(settings.database_url)}", unready
         if not unready:

@@ -89,9 +89,12 @@ def _print(session: Session, order: int, events: Sequence[RecordedEvent], state:
 def _what(body: dict[str, Any]) -> str:
     if "status" in body:
         return f"{body['previous']} -> {body['status']}"
-    amount = body["amount_in_cents"]
+    amount = f"{body['amount_in_cents'] // 100}.{body['amount_in_cents'] % 100:02} {body['currency']}"
+    if "kind" in body:
+        told = " ".join(part for part in (body["kind"], body["detail"], amount) if part)
+        return f"{told}: anomaly" if body["anomaly"] else told
     pieces = sum(line["quantity"] for line in body["lines"])
-    return f"{pieces} {'piece' if pieces == 1 else 'pieces'}, {amount // 100}.{amount % 100:02} {body['currency']}"
+    return f"{pieces} {'piece' if pieces == 1 else 'pieces'}, {amount}"
 
 
 def _who(actor: dict[str, Any]) -> str:

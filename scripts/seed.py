@@ -22,7 +22,7 @@ from scripts.bootstrap import Runtime, build
 from scripts.context import Session, WholeNumber, pass_session
 
 _FIRST_ORDER = datetime(2025, 1, 1, 8, 0, tzinfo=UTC)
-_STAFF = Actor(1_000_001, Role.STAFF)
+_STAFF, _PAYMENTS = Actor(1_000_001, Role.STAFF), Actor(None, Role.PAYMENTS)
 _BATCH = 500
 _LINES_EVERY = 5_000
 
@@ -50,8 +50,8 @@ class Sower:
         self._currency = runtime.settings.currency
         self._rng = rng
         self._users = users
-        self._now = _FIRST_ORDER
-        self._sandbox = SandboxGateway(runtime.database, new_token=self._token)
+        self._now = self._moment = _FIRST_ORDER
+        self._sandbox = SandboxGateway(runtime.database, new_token=self._token, clock=lambda: self._moment)
         self._order_id = 0
         self._courses = [course.split() for _, course in _COURSES]
         self._weights = [weight for weight, _ in _COURSES]
@@ -76,15 +76,18 @@ class Sower:
         self._ride(Order.started(placed), buyer)
 
     def _ride(self, order: Order, buyer: Actor) -> None:
-        moment = self._now
+        self._moment = self._now
         for step in self._rng.choices(self._courses, self._weights)[0]:
             status = Status(step.removesuffix("!"))
-            moment += timedelta(seconds=self._rng.lognormvariate(8, 1.5))
-            actor, cause = (buyer if status is Status.CANCELLED else _STAFF), self._request()
+            self._moment += timedelta(seconds=self._rng.lognormvariate(8, 1.5))
+            now = rfc3339(self._moment)
             if step.endswith("!"):
                 notice = self._sandbox.settle(order.order_id, fail=status is Status.PAYMENT_FAILED)
-                actor, cause = Actor(None, Role.PAYMENTS), Cause(stripe_event_id=notice.stripe_event_id)
-            order.move(status, self._sandbox.retrieve_intent, actor=actor, cause=cause, timestamp=rfc3339(moment))
+                told = Cause(stripe_event_id=f"evt_{self._token()}")
+                order.record_payment(notice, actor=_PAYMENTS, cause=told, timestamp=now)
+                continue
+            actor = buyer if status is Status.CANCELLED else _STAFF
+            order.move(status, self._sandbox, actor=actor, cause=self._request(), timestamp=now)
         self._ledger.save(order)
 
     def _cart(self) -> list[CartItem]:
@@ -118,6 +121,7 @@ def seed(session: Session, orders: int, seed_number: int, users: int) -> None:
     if settings.env == "production":
         raise SettingsError("seed makes orders up, so it does not run with LEDGER_ENV=production")
     with build(settings) as runtime:
+        runtime.require_sandbox("seed")
         runtime.migrate()
         batches = Sower(runtime, random.Random(seed_number), users).sow(orders)  # noqa: S311 - histories, not secrets
         _report(session, batches, orders)

@@ -23,15 +23,12 @@ from ledger.errors import SettingsError
 from ledger.settings import Settings
 from scripts.bootstrap import Runtime, build, token_verifier
 from scripts.context import Session, WholeNumber, pass_session
+from scripts.gateway import warnings_about
 from scripts.secret import with_secret
 from scripts.tokens import make_token
 from scripts.worker import Worker, malformed_bodies_refused
 
 _METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
-_NO_REAL_SALES = (
-    "Warning: the embedded sandbox gateway is the only payment gateway of this release, and moves no money: "
-    "do not use it for real sales."
-)
 _BACKLOG = 2048
 """Connections that may wait for a worker, for each socket: what gunicorn would ask for."""
 _WELCOME_TTL = timedelta(hours=12)
@@ -231,7 +228,7 @@ def serve(session: Session, bind: str | None, workers: int | None, threads: int 
             _welcome(settings, url)
 
     prepare(settings)
-    if settings.env == "production":
-        session.say(_NO_REAL_SALES)
+    for warning in warnings_about(settings):
+        session.say(warning)
     with metrics_directory():
         Server(settings, listeners(settings.bind, settings.workers), announce).run()

@@ -1,17 +1,27 @@
-"""The payment gateway as the ledger sees it: a port with Stripe's PaymentIntent as its model.
+"""The payment gateway as the ledger sees it: a port with Stripe's objects as its model.
 
-Source of the shapes: https://docs.stripe.com/api/payment_intents/object
+Sources of the shapes: https://docs.stripe.com/api/payment_intents/object, /api/refunds/object, /api/disputes/object
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+OPEN_INTENT = frozenset({"requires_payment_method", "requires_confirmation", "requires_action", "requires_capture"})
+"""The statuses of an intent that nobody has paid yet, and that can be cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A PaymentIntent: amounts in the currency's smallest unit, ``status`` in Stripe's words."""
+    """A PaymentIntent: amounts in the currency's smallest unit, ``status`` in Stripe's words.
+
+    ``order_id`` is the order named in its metadata, if any; ``created`` is when the gateway made it, where it is known;
+    ``failure`` is the gateway's code for why the last attempt to pay failed, if it did.
+    """
 
     id: str
     client_secret: str
@@ -20,6 +30,14 @@ class Intent:
     amount_received: int
     amount_refunded: int
     currency: str
+    order_id: int | None = None
+    created: datetime | None = None
+    failure: str | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether it can still be paid, and be cancelled."""
+        return self.status in OPEN_INTENT
 
     @property
     def succeeded(self) -> bool:
@@ -36,20 +54,86 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
-class PaymentNotice:
-    """What a payment webhook tells: how an order's intent ended, under the gateway's own event id."""
+class Refund:
+    """One refund; ``status`` is pending, requires_action, succeeded, failed or canceled."""
 
-    order_id: int
+    id: str
     intent_id: str
-    outcome: Literal["succeeded", "failed"]
-    stripe_event_id: str
+    amount: int
+    currency: str
+    status: str
+
+    def notice(self, occurred_at: str) -> PaymentNotice:
+        """What it tells an order; ``occurred_at`` as in notices."""
+        return PaymentNotice(
+            kind=PaymentKind.REFUND,
+            intent_id=self.intent_id,
+            amount=self.amount,
+            currency=self.currency,
+            occurred_at=occurred_at,
+            reference=self.id,
+            detail=self.status,
+        )
+
+
+class PaymentKind(StrEnum):
+    """What a notice tells. The first six are phases of the intent; the others are about money that came."""
+
+    REQUIRES_ACTION = "requires_action"
+    PROCESSING = "processing"
+    AUTHORIZED = "authorized"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    RECEIVED = "received"
+    REFUNDED = "refunded"
+    REFUND = "refund"
+    DISPUTE = "dispute"
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentNotice:
+    """Something that happened to a payment, as the gateway tells it.
+
+    ``amount`` is in the currency's smallest unit: of RECEIVED and REFUNDED all so far, of REFUND and DISPUTE that of
+    the one which ``reference`` names (and ``detail`` is its status), else that of the intent. ``detail`` of FAILED is
+    the gateway's code for why. ``occurred_at`` is RFC 3339 in UTC, as ``ledger.clock.rfc3339`` writes it.
+    """
+
+    kind: PaymentKind
+    intent_id: str
+    amount: int
+    currency: str
+    occurred_at: str
+    order_id: int | None = None
+    reference: str | None = None
+    detail: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a refund or dispute without its id and status: no sum could be made of it."""
+        if self.kind in {PaymentKind.REFUND, PaymentKind.DISPUTE} and not (self.reference and self.detail):
+            raise ValueError(f"a {self.kind.value} needs the id and the status of what it tells of")
 
 
 class PaymentGateway(Protocol):
-    """Every method may raise PaymentsUnavailable; LookupError means that the gateway never had such an intent."""
+    """Every method may raise PaymentsUnavailable, and UnknownPayment when the gateway never had such an intent."""
 
-    def create_intent(self, order_id: int, amount_in_cents: int, currency: str, idempotency_key: str) -> Intent:
-        """A new intent for an order, or the one made before with the same idempotency key."""
+    def create_intent(self, order_id: int | None, amount_in_cents: int, currency: str, idempotency_key: str) -> Intent:
+        """A new intent for an order (``None``: for none), or the one made before with the same idempotency key.
+
+        Raises InvalidAmount when the gateway does not take such an amount.
+        """
 
     def retrieve_intent(self, intent_id: str) -> Intent:
         """The intent as the gateway knows it now."""
+
+    def cancel_intent(self, intent_id: str) -> Intent:
+        """Cancels the intent if it is open, and returns it as it is then: look at its status, it may have been paid."""
+
+    def refund(self, intent_id: str, amount_in_cents: int | None, idempotency_key: str) -> Refund:
+        """Refunds an amount, or (``None``) all that is left; the same key, the same refund.
+
+        Raises RefundRefused when nothing, or less than that, is left to refund.
+        """
+
+    def list_intents(self, since: datetime) -> Iterator[Intent]:
+        """Every intent made since then, newest first, page by page."""

@@ -1,98 +1,164 @@
 """The embedded sandbox gateway: intents of Stripe's shape without Stripe, for development and demonstrations.
 
 An intent costs nothing to make and is kept with its order, in the order's own transaction (the ``payment_intents``
-table); one whose order was never committed does not exist. What happened to it since is in ``sandbox_settlements``.
+table); one whose order was never committed does not exist. What happened to it since is in ``sandbox_settlements``,
+and its refunds are in ``sandbox_refunds``.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
 
-from ledger.errors import UnknownOrder
-from ledger.payments.gateway import Intent, PaymentNotice
-from ledger.storage import Database
+from ledger.clock import Clock, rfc3339, utc_now
+from ledger.errors import PaymentNotConfirmed, RefundRefused, UnknownOrder, UnknownPayment
+from ledger.payments.gateway import Intent, PaymentKind, PaymentNotice, Refund
+from ledger.storage.database import Cursor, Database
+from ledger.storage.tables import Row
 
 _UNTOUCHED = ("requires_payment_method", 0, 0)
+_ABOVE_ALL = 2**63 - 1
+_PAGE = 500
+_SELECT = (
+    "SELECT order_id, intent_id, client_secret, amount, currency, status, amount_received, amount_refunded"
+    " FROM payment_intents LEFT JOIN sandbox_settlements USING (intent_id)"
+)
 
 
 class SandboxGateway:
-    """A PaymentGateway; ``settle`` and ``refund`` do what a customer and a shop would do at Stripe."""
+    """A PaymentGateway; ``settle`` and ``refund_all`` do what a customer and a shop would do at Stripe."""
 
-    def __init__(self, database: Database, *, new_token: Callable[[], str] = lambda: secrets.token_hex(12)) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        new_token: Callable[[], str] = lambda: secrets.token_hex(12),
+        clock: Clock = utc_now,
+    ) -> None:
         self._database = database
         self._new_token = new_token
+        self._clock = clock
 
     def create_intent(
         self,
-        order_id: int,  # noqa: ARG002  the port's shape; the order's own commit ties the two together
+        order_id: int | None,
         amount_in_cents: int,
         currency: str,
-        idempotency_key: str,  # noqa: ARG002  see below
+        idempotency_key: str,  # noqa: ARG002  a repeat gets another intent, of which only the committed order's exists
     ) -> Intent:
-        """A new intent. A repeat with the same key may get another one, of which only the committed order's exists."""
+        """A new intent."""
         intent_id = f"pi_{self._new_token()}"
         client_secret = f"{intent_id}_secret_{self._new_token()}"
-        return _intent(intent_id, client_secret, amount_in_cents, currency, _UNTOUCHED)
+        return _intent((order_id, intent_id, client_secret, amount_in_cents, currency, *_UNTOUCHED))
 
     def retrieve_intent(self, intent_id: str) -> Intent:
-        """The intent as it is now. Raises LookupError when no order has it."""
-        intent = self._find("intent_id", intent_id)
-        if intent is None:
-            raise LookupError(f"no order has the payment intent {intent_id}")
+        """The intent as it is now. Raises UnknownPayment when no order has it."""
+        with self._database.read() as cursor:
+            return _found(cursor, intent_id)
+
+    def cancel_intent(self, intent_id: str) -> Intent:
+        """Cancels the intent unless it was paid or cancelled before, and returns it."""
+        with self._database.write() as cursor:
+            intent = _found(cursor, intent_id)
+            if intent.open:
+                intent = replace(intent, status="canceled")
+                _keep(cursor, intent)
         return intent
+
+    def refund(self, intent_id: str, amount_in_cents: int | None, idempotency_key: str) -> Refund:
+        """Refunds, once for each key. Raises RefundRefused when not as much is left."""
+        with self._database.write() as cursor:
+            query = "SELECT refund_id, amount FROM sandbox_refunds WHERE refund_key = ?"
+            intent = _found(cursor, intent_id)
+            known = cursor.execute(query, (idempotency_key,))
+            if known:
+                refund_id, amount = known[0]
+            else:
+                left = intent.amount_received - intent.amount_refunded
+                amount = left if amount_in_cents is None else amount_in_cents
+                if not 0 < amount <= left:
+                    raise RefundRefused(f"Of this payment {left} cents are left to refund.")
+                refund_id = f"re_{self._new_token()}"
+                row = (idempotency_key, refund_id, intent_id, amount)
+                cursor.execute("INSERT INTO sandbox_refunds VALUES (?, ?, ?, ?)", row)
+                _keep(cursor, replace(intent, amount_refunded=intent.amount_refunded + amount))
+        return Refund(refund_id, intent_id, amount, intent.currency, "succeeded")
+
+    def list_intents(self, since: datetime) -> Iterator[Intent]:  # noqa: ARG002  it does not note when
+        """Every intent there is, in order of their orders, the newest first."""
+        # Page by page, so that whoever reads them may write meanwhile.
+        query = f"{_SELECT} WHERE order_id < ? ORDER BY order_id DESC LIMIT ?"
+        before = _ABOVE_ALL
+        while True:
+            with self._database.read() as cursor:
+                rows = cursor.execute(query, (before, _PAGE))
+            if not rows:
+                return
+            yield from map(_intent, rows)
+            before = rows[-1][0]
 
     def settle(self, order_id: int, *, fail: bool = False) -> PaymentNotice:
         """Makes the order's payment succeed or fail, and returns the notice that a webhook would bring.
 
-        Settling again answers the same notice. A payment that succeeded can't fail any more. Raises UnknownOrder.
+        A payment that succeeded can't fail any more. Raises UnknownOrder, and PaymentNotConfirmed when the intent was
+        cancelled.
         """
-        intent = self._intent_of(order_id)
-        outcome: Literal["succeeded", "failed"] = "failed" if fail and not intent.amount_received else "succeeded"
-        if outcome == "failed":
-            self._keep(intent.id, "requires_payment_method", 0, 0)
-        elif not intent.amount_received:
-            self._keep(intent.id, "succeeded", intent.amount, 0)
-        return PaymentNotice(order_id, intent.id, outcome, f"evt_sandbox_{intent.id.removeprefix('pi_')}_{outcome}")
-
-    def refund(self, order_id: int) -> int:
-        """Refunds all that was received and returns it, in cents: 0 when nothing was. Raises UnknownOrder."""
-        intent = self._intent_of(order_id)
-        if intent.amount_received:
-            self._keep(intent.id, intent.status, intent.amount_received, intent.amount_received)
-        return intent.amount_received
-
-    def _intent_of(self, order_id: int) -> Intent:
-        intent = self._find("order_id", order_id)
-        if intent is None:
-            raise UnknownOrder(f"There is no order {order_id}.")
-        return intent
-
-    def _find(self, column: Literal["order_id", "intent_id"], value: object) -> Intent | None:
-        query = (
-            "SELECT intent_id, client_secret, amount, currency, status, amount_received, amount_refunded"
-            f" FROM payment_intents LEFT JOIN sandbox_settlements USING (intent_id) WHERE {column} = ?"
-        )
-        with self._database.read() as cursor:
-            rows = cursor.execute(query, (value,))
-        if not rows:
-            return None
-        intent_id, client_secret, amount, currency, *state = rows[0]
-        return _intent(intent_id, client_secret, amount, currency, _UNTOUCHED if state[0] is None else tuple(state))
-
-    def _keep(self, intent_id: str, status: str, received: int, refunded: int) -> None:
         with self._database.write() as cursor:
-            cursor.execute(
-                "INSERT INTO sandbox_settlements (intent_id, status, amount_received, amount_refunded)"
-                " VALUES (?, ?, ?, ?) ON CONFLICT (intent_id) DO UPDATE SET status = excluded.status,"
-                " amount_received = excluded.amount_received, amount_refunded = excluded.amount_refunded",
-                (intent_id, status, received, refunded),
-            )
+            intent = _of_order(cursor, order_id)
+            if intent.status == "canceled":
+                raise PaymentNotConfirmed(f"The payment of order {order_id} was cancelled.")
+            if intent.amount_received or not fail:
+                intent = replace(intent, status="succeeded", amount_received=intent.amount)
+                kind, amount = PaymentKind.RECEIVED, intent.amount_received
+            else:
+                kind, amount = PaymentKind.FAILED, intent.amount
+            _keep(cursor, intent)
+        return self._notice(kind, intent, amount)
+
+    def refund_all(self, order_id: int) -> PaymentNotice | None:
+        """Refunds what is left of an order's payment and returns the notice of it, or ``None`` when nothing ever came.
+
+        Raises UnknownOrder.
+        """
+        with self._database.write() as cursor:
+            intent = _of_order(cursor, order_id)
+            if not intent.amount_received:
+                return None
+            _keep(cursor, replace(intent, amount_refunded=intent.amount_received))
+        return self._notice(PaymentKind.REFUNDED, intent, intent.amount_received)
+
+    def _notice(self, kind: PaymentKind, intent: Intent, amount: int) -> PaymentNotice:
+        return PaymentNotice(kind, intent.id, amount, intent.currency, rfc3339(self._clock()), intent.order_id)
 
 
-def _intent(intent_id: str, client_secret: str, amount: int, currency: str, state: tuple[str, int, int]) -> Intent:
-    status, received, refunded = state
+def _found(cursor: Cursor, intent_id: str) -> Intent:
+    rows = cursor.execute(f"{_SELECT} WHERE intent_id = ?", (intent_id,))
+    if not rows:
+        raise UnknownPayment("The payment gateway does not know this payment.")
+    return _intent(rows[0])
+
+
+def _of_order(cursor: Cursor, order_id: int) -> Intent:
+    rows = cursor.execute(f"{_SELECT} WHERE order_id = ?", (order_id,))
+    if not rows:
+        raise UnknownOrder(f"There is no order {order_id}.")
+    return _intent(rows[0])
+
+
+def _keep(cursor: Cursor, intent: Intent) -> None:
+    cursor.execute(
+        "INSERT INTO sandbox_settlements (intent_id, status, amount_received, amount_refunded)"
+        " VALUES (?, ?, ?, ?) ON CONFLICT (intent_id) DO UPDATE SET status = excluded.status,"
+        " amount_received = excluded.amount_received, amount_refunded = excluded.amount_refunded",
+        (intent.id, intent.status, intent.amount_received, intent.amount_refunded),
+    )
+
+
+def _intent(row: Row) -> Intent:
+    order_id, intent_id, client_secret, amount, currency, *state = row
+    status, received, refunded = _UNTOUCHED if state[0] is None else state
     return Intent(
         id=intent_id,
         client_secret=client_secret,
@@ -101,4 +167,5 @@ def _intent(intent_id: str, client_secret: str, amount: int, currency: str, stat
         amount_received=received,
         amount_refunded=refunded,
         currency=currency,
+        order_id=order_id,
     )

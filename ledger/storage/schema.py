@@ -1,4 +1,4 @@
-"""The write side's tables: the log, the payment intents, and the counter of order ids.
+"""The write side's tables: the log, the payment intents, the counter of order ids and what is reserved of it.
 
 ``events`` is append-only: nothing in this project updates or deletes a row of it. ``position`` is contiguous from 1.
 """
@@ -24,6 +24,16 @@ CREATE TABLE IF NOT EXISTS sandbox_settlements (
     status text NOT NULL,
     amount_received bigint NOT NULL,
     amount_refunded bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS order_reservations (
+    digest text PRIMARY KEY,
+    order_id bigint NOT NULL,
+    gateway_key text NOT NULL,
+    reserved_at text NOT NULL);
+CREATE TABLE IF NOT EXISTS sandbox_refunds (
+    refund_key text PRIMARY KEY,
+    refund_id text NOT NULL,
+    intent_id text NOT NULL,
+    amount bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS ledger_schema (version bigint NOT NULL);
 """
 
@@ -43,13 +53,16 @@ _ORDER_IDS = {
     "sqlite": "CREATE TABLE IF NOT EXISTS order_ids (last integer NOT NULL)",
 }
 
+_HIGHEST_ORDER_ID = (
+    "(SELECT max(order_id) FROM (SELECT max(order_id) AS order_id FROM payment_intents"
+    " UNION ALL SELECT max(order_id) FROM order_reservations) AS given)"
+)
 _ORDER_IDS_BEHIND = {
-    "postgres": "SELECT setval('order_ids', max(order_id)) FROM payment_intents"
-    " HAVING max(order_id) > (SELECT last_value FROM order_ids)",
-    "sqlite": "UPDATE order_ids SET last = (SELECT max(order_id) FROM payment_intents)"
-    " WHERE last < (SELECT max(order_id) FROM payment_intents)",
+    "postgres": f"SELECT setval('order_ids', {_HIGHEST_ORDER_ID})"
+    f" FROM order_ids WHERE last_value < {_HIGHEST_ORDER_ID}",
+    "sqlite": f"UPDATE order_ids SET last = {_HIGHEST_ORDER_ID} WHERE last < {_HIGHEST_ORDER_ID}",
 }
-"""Moves the counter past every order there is: it may have been restored from elsewhere than the orders."""
+"""Moves the counter past every order there is or may come: it may have been restored from elsewhere than the orders."""
 
 
 def create_schema(cursor: Cursor, dialect: Dialect) -> None:

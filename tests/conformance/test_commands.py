@@ -17,16 +17,14 @@ from ledger.errors import (
     InvalidCart,
     MoveNotAllowed,
     MoveNotInTable,
-    PaymentNotConfirmed,
-    RefundRequired,
     UnknownOrder,
     VersionMismatch,
 )
 from ledger.leads import LeadMove
-from ledger.payments.gateway import PaymentNotice
 from ledger.statuses import Status
+from ledger.storage.reservations import Reservation
 from projections.orders import page_query
-from tests.support.storages import ADMIN, AUDITOR, CUSTOMER, OTHER, STAFF, Store
+from tests.support.storages import AUDITOR, CUSTOMER, OTHER, STAFF, Store
 
 CART = [CartItem("1"), CartItem("1")]
 KEYED = Cause(request_id="r", idempotency_key="key", request_hash="hash")
@@ -148,57 +146,6 @@ def test_a_stale_version_is_refused(store: Store) -> None:
 AUDITOR_OWNER = Actor(1, Role.AUDITOR)
 
 
-def test_payment_moves_the_order_once(store: Store) -> None:
-    place(store)
-    with pytest.raises(PaymentNotConfirmed):
-        store.ledger.change_status(1, Status.ORDER_PAID, actor=CUSTOMER, cause=Cause())
-    notice = store.gateway.settle(1)
-    assert store.ledger.settle_payment(notice) == Outcome(1, 2, Status.ORDER_PAID)
-    assert store.ledger.settle_payment(store.gateway.settle(1)) == Outcome(1, 2, Status.ORDER_PAID, replayed=True)
-    assert store.ledger.change_status(1, Status.COMPLETED, actor=CUSTOMER, cause=Cause()).version == 3
-    assert json.loads(store.ledger.history(1)[1].body)["actor"] == {"user": None, "role": "payments"}
-    store.assert_sound()
-
-
-def test_the_owner_may_be_faster_than_the_webhook(store: Store) -> None:
-    place(store)
-    notice = store.gateway.settle(1)
-    assert store.ledger.change_status(1, Status.ORDER_PAID, actor=CUSTOMER, cause=Cause()).version == 2
-    assert store.ledger.settle_payment(notice).version == 2
-    assert head(store) == 2
-
-
-def test_a_failed_payment_can_be_tried_again_but_never_undoes_one(store: Store) -> None:
-    place(store)
-    assert store.ledger.settle_payment(store.gateway.settle(1, fail=True)).status is Status.PAYMENT_FAILED
-    failed = PaymentNotice(1, store.gateway.settle(1).intent_id, "failed", "evt_late")
-    assert store.ledger.settle_payment(store.gateway.settle(1)).status is Status.ORDER_PAID
-    assert store.gateway.settle(1, fail=True).outcome == "succeeded"
-    assert store.ledger.settle_payment(failed).status is Status.ORDER_PAID
-    assert head(store) == 3
-
-
-def test_a_notice_for_another_intent_or_order_is_refused(store: Store) -> None:
-    place(store)
-    for order_id in (1, 2):
-        with pytest.raises(UnknownOrder):
-            store.ledger.settle_payment(PaymentNotice(order_id, "pi_foreign", "succeeded", "evt_1"))
-    for act in (store.gateway.settle, store.gateway.refund):
-        with pytest.raises(UnknownOrder):
-            act(2)
-    with pytest.raises(LookupError):
-        store.gateway.retrieve_intent("pi_foreign")
-
-
-def test_a_paid_order_is_cancelled_after_its_refund(store: Store) -> None:
-    place(store)
-    store.ledger.settle_payment(store.gateway.settle(1))
-    with pytest.raises(RefundRequired):
-        store.ledger.change_status(1, Status.CANCELLED, actor=ADMIN, cause=Cause())
-    assert store.gateway.refund(1) == 3998
-    assert store.ledger.change_status(1, Status.CANCELLED, actor=ADMIN, cause=Cause()).status is Status.CANCELLED
-
-
 def test_the_history_tells_all(store: Store) -> None:
     place(store)
     store.ledger.arrange_leads([LeadMove(1, 2)], actor=CUSTOMER, cause=Cause())
@@ -314,14 +261,14 @@ def _try_move(ledger: OrderLedger, status: Status) -> None:
 def test_a_race_that_is_never_won_ends(store: Store) -> None:
     attempts = 0
 
-    def always_taken() -> list[int]:
+    def always_taken(_digest: str | None) -> Reservation:
         nonlocal attempts
         attempts += 1
-        return [1]
+        return Reservation(1, "order-1")
 
     place(store)
     ports = store.ledger._ports
-    store.ledger._ports = type(ports)(**{**_fields(ports), "next_order_ids": always_taken})
+    store.ledger._ports = type(ports)(**{**_fields(ports), "reserve_order": always_taken})
     with pytest.raises(Busy):
         place(store)
     assert attempts == MAX_ATTEMPTS

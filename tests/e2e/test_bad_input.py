@@ -16,13 +16,18 @@ from ledger.storage import open_database
 from ledger.storage.recorder import read_log
 from projections.check import differences
 from tests.support.server import SECRET, Server, token
+from tests.support.stripe_server import WEBHOOK_SECRET
+from tests.support.stripe_webhooks import signature
 from tests.support.wire import Answer, exchange, request
 
 NEW, UPDATE, LEADS = "POST /orders/new", "POST /orders/status-update", "PUT /leads/statuses/order"
-COMMANDS = (NEW, UPDATE, LEADS)
+REFUND, PAY, WEBHOOK = "POST /orders/1/refunds", "POST /payments/create-payment-intent", "POST /webhooks/stripe"
+COMMANDS = (NEW, UPDATE, LEADS, REFUND, PAY)
 AUTH = f"Authorization: Bearer {token(1)}"
 TYPE = "Content-Type: application/json"
 GOOD = {NEW: b'["1"]', UPDATE: b'{"orderId":1,"status":"cancelled"}', LEADS: b'{"id":4,"statusOrder":1}'}
+GOOD |= {REFUND: b'{"amountInCents":1}', PAY: b'{"amount":1000}'}
+GOOD |= {WEBHOOK: b'{"id":"evt_1","object":"event","type":"customer.created","created":1,"data":{"object":{}}}'}
 MIB = 1024 * 1024
 
 
@@ -31,6 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with one order. In the end there is still one event, no view differs and nothing failed inside."""
     directory: Path = tmp_path_factory.mktemp("server")
     started = Server(directory, f"sqlite:///{directory}/ledger.db", workers=1, threads=4)
+    started.environ["STRIPE_WEBHOOK_SECRET"] = WEBHOOK_SECRET
     started.start()
     made = exchange(started.url, request("POST", "/orders/new", AUTH, TYPE, body=GOOD[NEW]))
     assert (made.status, json.loads(made.body)["id"]) == (201, 1)
@@ -110,6 +116,9 @@ MISSHAPEN: dict[str, list[Any]] = {
     LEADS: ["x", 1, None, {}, [1], [[]], {"id": 4}, {"statusOrder": 1}, {"id": "4", "statusOrder": 1}]
     + [{"id": 4, "statusOrder": place} for place in WRONG]
     + [{"id": 4, "statusOrder": 1, "extra": 1}],
+    REFUND: [[], "x", 1, None, [{}], {"extra": 1}, {"amount": 1}] + [{"amountInCents": amount} for amount in WRONG],
+    PAY: [[], "x", 1, None, {}, [{"amount": 1}], {"amount": 1, "extra": 1}, {"amount": 1, "currency": "eur"}]
+    + [{"amount": amount} for amount in [*WRONG, "1000", 10.5]],
 }
 MEANINGLESS: list[tuple[str, Any, str]] = [
     (NEW, [], "invalid-cart"),
@@ -136,6 +145,10 @@ MEANINGLESS: list[tuple[str, Any, str]] = [
     (LEADS, {"id": 4, "statusOrder": 5}, "invalid-arrangement"),
     (LEADS, [{"id": 4, "statusOrder": 1}, {"id": 4, "statusOrder": 2}], "invalid-arrangement"),
     (LEADS, [{"id": 4, "statusOrder": 1}] * 30_000, "invalid-arrangement"),
+    (PAY, {"amount": 0}, "invalid-amount"),
+    (PAY, {"amount": -1}, "invalid-amount"),
+    (PAY, {"amount": 100_000_000}, "invalid-amount"),
+    (PAY, {"amount": 2**53 - 1}, "invalid-amount"),
 ]
 
 
@@ -157,7 +170,7 @@ def test_bodies_that_mean_nothing(server: Server, operation: str, body: Any, slu
     assert len(answer.body) < 20_000
 
 
-@pytest.mark.parametrize("operation", COMMANDS)
+@pytest.mark.parametrize("operation", [*COMMANDS, WEBHOOK])
 @pytest.mark.parametrize(
     "headers",
     [
@@ -182,7 +195,7 @@ def test_media_types(server: Server, operation: str, headers: tuple[str, ...]) -
     refused(server, command(operation, body, *headers), 415, "unsupported-media-type")
 
 
-@pytest.mark.parametrize("operation", COMMANDS)
+@pytest.mark.parametrize("operation", [*COMMANDS, WEBHOOK])
 def test_more_than_a_mebibyte(server: Server, operation: str) -> None:
     padded = GOOD[operation] + b" " * (MIB + 1 - len(GOOD[operation]))
     chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(padded), padded)
@@ -306,6 +319,10 @@ UNKNOWN_PATHS = [
     "/orders/%zz",
     "/orders/%",
     "/orders/0",
+    "/orders/0/payment",
+    "/orders/1/payment/",
+    "/orders/01/payment",
+    "/webhooks",
     "/orders/-1",
     "/orders/+1",
     "/orders/01",
@@ -375,7 +392,8 @@ BAD_TOKENS: dict[str, str] = {
 @pytest.mark.parametrize("name", BAD_TOKENS)
 def test_tokens(server: Server, name: str) -> None:
     headers = [BAD_TOKENS[name], TYPE]
-    for method, path, body in (("GET", "/orders", b""), ("GET", "/orders/1", b""), ("POST", "/orders/new", GOOD[NEW])):
+    reads = [("GET", path, b"") for path in ("/orders", "/orders/1", "/orders/1/payment")]
+    for method, path, body in [*reads, *((*operation.split(), GOOD[operation]) for operation in COMMANDS)]:
         answer = refused(server, request(method, path, *headers, body=body), 401, "unauthenticated")
         assert answer.headers["www-authenticate"].startswith('Bearer realm="order-ledger"')
         assert token(1)[:20].encode() not in answer.body
@@ -386,12 +404,59 @@ def test_a_token_that_is_too_long(server: Server) -> None:
     refused(server, sent, 431, None)
 
 
-@pytest.mark.parametrize("operation", [NEW, UPDATE])
+@pytest.mark.parametrize("operation", [NEW, UPDATE, REFUND, PAY])
 @pytest.mark.parametrize(
     "key", ["", "a b", '"', '""', '"a', 'a"', "a" * 256, '"' + "a" * 256 + '"', "a,b\tc", "\xe9", '"\xe9"']
 )
 def test_idempotency_keys(server: Server, operation: str, key: str) -> None:
     refused(server, command(operation, GOOD[operation], TYPE, f"Idempotency-Key: {key}"), 400, "invalid-header")
+
+
+def test_refunds_are_not_for_customers(server: Server) -> None:
+    refused(server, command(REFUND, GOOD[REFUND], TYPE, "Idempotency-Key: k"), 403, "forbidden")
+    refused(server, command(REFUND, GOOD[REFUND], TYPE), 400, "invalid-header")
+    refused(server, command("POST /orders/2/refunds", GOOD[REFUND], TYPE, "Idempotency-Key: k"), 404, "no-such-order")
+
+
+@pytest.mark.parametrize("name", MALFORMED_JSON)
+def test_webhooks_that_are_not_signed(server: Server, name: str) -> None:
+    body = MALFORMED_JSON[name]
+    forged = f"Stripe-Signature: t={int(time.time())},v1={'0' * 64}"
+    refused(server, command(WEBHOOK, body, TYPE, forged), 400, "invalid-signature" if body else "malformed-json")
+
+
+@pytest.mark.parametrize("name", [name for name, body in MALFORMED_JSON.items() if body and body.isascii()])
+def test_webhooks_that_are_signed_and_malformed(server: Server, name: str) -> None:
+    body = MALFORMED_JSON[name]
+    refused(server, command(WEBHOOK, body, TYPE, f"Stripe-Signature: {signature(body)}"), 400, "malformed-notice")
+
+
+SIGNATURES = [
+    "",
+    "x",
+    ",",
+    "=",
+    "t=,v1=",
+    "t=1",
+    "v1=00",
+    "t=1,v1=\xe9",
+    "\xe9",
+    "t=\xb2,v1=00",
+    "t=9" + "9" * 5000,
+    ",t" * 2000,
+]
+
+
+@pytest.mark.parametrize("header", SIGNATURES)
+def test_signatures(server: Server, header: str) -> None:
+    refused(server, command(WEBHOOK, GOOD[WEBHOOK], TYPE, f"Stripe-Signature: {header}"), 400, "invalid-signature")
+
+
+def test_a_good_webhook_among_the_bad_ones(server: Server) -> None:
+    body = GOOD[WEBHOOK]
+    sent = request("POST", "/webhooks/stripe", TYPE, f"Stripe-Signature: {signature(body)}", body=body)
+    answer = exchange(server.url, sent)
+    assert (answer.status, answer.body) == (200, b'{"received":true}')
 
 
 @pytest.mark.parametrize("tag", ["", "1", "x", '"', '"1', '1"', '"1" "2"', '"1",', ',"1"', 'w/"1"', '"\xe9"', "*, *"])

@@ -22,7 +22,9 @@ from ledger.errors import StorageUnavailable
 from ledger.payments.gateway import Intent
 from ledger.payments.sandbox import SandboxGateway
 from ledger.storage import Database, open_database
+from ledger.storage.intents import IntentOrders
 from ledger.storage.recorder import LogRecorder
+from ledger.storage.reservations import Reservations
 from projections.check import differences
 from projections.idempotency import ReceiptReads
 from projections.migrate import migrate
@@ -207,7 +209,8 @@ def test_no_connection_is_held_while_the_gateway_thinks(postgres_url: str) -> No
         gateway=GatewayThatNeedsTheDatabase(database),
         catalogue=Catalogue.load(None),
         currency="usd",
-        next_order_ids=database.next_order_ids,
+        reserve_order=Reservations(database).fresh,
+        order_of_intent=IntentOrders(database).order_of,
     )
     ledger = OrderLedger(ports)
     assert ledger.create_order(CART, actor=CUSTOMER, cause=Cause(idempotency_key="k", request_hash="h")).order_id == 1

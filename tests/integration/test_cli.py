@@ -16,6 +16,8 @@ from scripts import cli
 from scripts.bootstrap import build
 from scripts.secret import with_secret
 
+STRIPE_KEY = "sk_test_planted0123456789"
+
 
 class Shell:
     """Runs commands in this process against one database."""
@@ -83,6 +85,25 @@ def test_the_same_seed_makes_the_same_histories(tmp_path: Path) -> None:
 
     assert bodies("second", "7") == first
     assert bodies("third", "8") != first
+
+
+@pytest.mark.parametrize("command", [("seed", "--orders", "1"), ("pay", "1"), ("pay", "1", "--refund")])
+def test_what_the_sandbox_alone_can_do_is_refused_with_stripe(tmp_path: Path, command: tuple[str, ...]) -> None:
+    shell = Shell(tmp_path, f"sqlite:///{tmp_path}/ledger.db")
+
+    told = shell.run(*command, code=2, STRIPE_SECRET_KEY=STRIPE_KEY)
+
+    assert told.output.count("\n") == 1
+    assert f"{command[0]} works with the embedded sandbox gateway only" in told.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_doctor_tells_the_gateway_but_not_the_key(sqlite_shell: Shell) -> None:
+    sqlite_shell.run("migrate")
+    assert "payments: the embedded sandbox gateway" in sqlite_shell.run("doctor").stdout
+    told = sqlite_shell.run("doctor", STRIPE_SECRET_KEY=STRIPE_KEY).stdout
+    assert "payments: Stripe at https://api.stripe.com in test mode" in told
+    assert STRIPE_KEY not in told
 
 
 @pytest.mark.parametrize("command", [("seed", "--orders", "1"), ("pay", "1"), ("pay", "1", "--refund")])
@@ -160,7 +181,7 @@ def test_an_order_is_paid_once(shell: Shell) -> None:
     assert shell.run("pay", order).stdout == f"Order {order} is order_paid.\n"
     told = shell.run("pay", order).stdout
     assert told == f"The payment of order {order} had succeeded already; the order is order_paid.\n"
-    assert state_of(shell, int(order))["version"] == 2
+    assert state_of(shell, int(order))["version"] == 3
 
 
 def move(shell: Shell, order: int, status: Status) -> None:
@@ -219,8 +240,9 @@ def test_replay_goes_back_by_version_and_by_time(shell: Shell) -> None:
     history = json.loads(shell.run("replay", str(order), "--json").stdout)
     created = history["events"][0]["body"]["timestamp"]
 
-    assert [event["type"] for event in history["events"]] == ["OrderCreated", "StatusChanged"]
-    assert history["state"]["status"] == "order_paid"
+    assert [event["type"] for event in history["events"]] == ["OrderCreated", "PaymentRecorded", "StatusChanged"]
+    assert (history["state"]["status"], history["state"]["version"]) == ("order_paid", 3)
+    assert state_of(shell, order, "--version", "2") == state_of(shell, order, "--version", "1") | {"version": 2}
     assert state_of(shell, order, "--version", "1")["status"] == "pending"
     assert state_of(shell, order, "--as-of", created)["status"] == "pending"
     assert state_of(shell, order, "--as-of", "2999-01-01")["status"] == "order_paid"
@@ -234,6 +256,7 @@ def test_replay_as_a_table(shell: Shell) -> None:
     table = shell.run("replay", str(order)).stdout
 
     assert "2 pieces, 39.98 usd" in table
+    assert "received 39.98 usd" in table
     assert "pending -> order_paid" in table
     assert "customer 5" in table
     assert 'status: "order_paid"' in table

@@ -27,8 +27,9 @@ from hypothesis.stateful import (
 )
 from werkzeug.test import TestResponse
 
-from ledger.errors import UnknownOrder
-from ledger.payments.gateway import PaymentNotice
+from ledger.actor import Actor, Cause, Role
+from ledger.errors import OrderNotThereYet, PaymentNotConfirmed, UnknownOrder
+from ledger.payments.gateway import PaymentKind, PaymentNotice
 from ledger.settings import Settings
 from ledger.storage.recorder import read_log
 from projections.check import differences
@@ -42,6 +43,7 @@ from tests.support.inputs import (
     odd_statuses,
     odd_updates,
     picks,
+    refunds,
     spellings,
     tags,
 )
@@ -70,6 +72,7 @@ REACHED = {
     (201, "replayed"),
     (304, ""),
     (400, "illegal-move"),
+    (400, "invalid-amount"),
     (400, "invalid-arrangement"),
     (400, "invalid-body"),
     (400, "invalid-cart"),
@@ -77,9 +80,11 @@ REACHED = {
     (400, "invalid-query"),
     (400, "move-not-allowed"),
     (400, "payment-not-confirmed"),
+    (400, "refund-refused"),
     (400, "refund-required"),
     (400, "unknown-order"),
     (400, "unknown-status"),
+    (403, "forbidden"),
     (404, "no-such-order"),
     (412, "version-mismatch"),
     (422, "idempotency-key-reused"),
@@ -111,7 +116,9 @@ class SideBySide(RuleBasedStateMachine):
         self.seen = seen
         self.model = Model()
         self.head = runtime.services.health.head()
-        self.notices: list[tuple[Order, PaymentNotice]] = []
+        assert runtime.sandbox is not None
+        self.sandbox = runtime.sandbox
+        self.notices: list[tuple[Order, PaymentNotice, str]] = []
         self.sent: list[tuple[str, int, Any, str]] = []
         self.links: list[Page] = []
         self.requests = count(1)
@@ -193,27 +200,50 @@ class SideBySide(RuleBasedStateMachine):
     def settle(self, pick: int, fail: bool, at_once: bool) -> None:
         """The customer pays, or fails to; the webhook comes at once, later, or never."""
         order = self._order(pick)
-        notice = self.runtime.sandbox.settle(order.id, fail=fail)
+        if order.given_up:
+            with pytest.raises(PaymentNotConfirmed):
+                self.sandbox.settle(order.id, fail=fail)
+            return
+        notice = self.sandbox.settle(order.id, fail=fail)
         order.received = order.received or not fail
-        assert notice.outcome == ("succeeded" if order.received else "failed")
-        self.notices.append((order, notice))
-        if at_once:
-            self.notify(len(self.notices) - 1)
+        assert notice.kind == ("received" if order.received else "failed")
+        self._happened(order, notice, at_once=at_once)
 
     @precondition(lambda self: self.notices)
     @rule(pick=picks)
     def notify(self, pick: int) -> None:
         """A webhook: any, in any order, any number of times."""
-        order, notice = self.notices[pick % len(self.notices)]
-        self.runtime.services.ledger.settle_payment(notice)
-        self.model.notified(order, notice.outcome, notice.stripe_event_id)
+        order, notice, event_id = self.notices[pick % len(self.notices)]
+        actor, cause = Actor(None, Role.PAYMENTS), Cause(stripe_event_id=event_id)
+        self.runtime.services.ledger.record_payment(notice, actor=actor, cause=cause)
+        self.model.notified(order, notice.kind, notice.occurred_at, notice.amount, event_id)
 
     @precondition(lambda self: self.model.orders)
-    @rule(pick=picks)
-    def refund(self, pick: int) -> None:
+    @rule(pick=picks, at_once=st.booleans())
+    def refund_at_the_gateway(self, pick: int, at_once: bool) -> None:
         order = self._order(pick)
-        self.runtime.sandbox.refund(order.id)
-        order.refunded = order.received
+        notice = self.sandbox.refund_all(order.id)
+        assert (notice is not None) == order.received
+        order.refunded = order.amount if order.received else 0
+        if notice is not None:
+            self._happened(order, notice, at_once=at_once)
+
+    @precondition(lambda self: self.model.orders)
+    @rule(who=st.one_of(st.just(STAFF), callers), pick=picks, body=refunds, key=st.one_of(st.just("r"), keys, odd_keys))
+    def refund(self, who: int, pick: int, body: Any, key: str | None) -> None:
+        caller, order, request_id = self.callers[who], self._order(pick), self._request_id()
+        headers = {"X-Request-Id": request_id, "Idempotency-Key": key}
+        answer = self._send("POST", f"/orders/{order.id}/refunds", caller, body, headers)
+        expected = self.model.refund(caller, order.id, body, key, request_id)
+        if expected.status == 201 and not expected.body["id"]:
+            expected.body["id"] = answer.get_json().get("id")
+            assert re.fullmatch(r"re_\w+", expected.body["id"])
+        self._agree(answer, expected)
+
+    def _happened(self, order: Order, notice: PaymentNotice, *, at_once: bool) -> None:
+        self.notices.append((order, notice, f"evt_{order.id}_{len(self.notices)}"))
+        if at_once:
+            self.notify(len(self.notices) - 1)
 
     @rule(
         who=callers,
@@ -233,7 +263,7 @@ class SideBySide(RuleBasedStateMachine):
         if payment != "none":
             self.settle(newest, fail=payment == "failed", at_once=payment == "notified")
         if payment == "refunded":
-            self.refund(newest)
+            self.refund_at_the_gateway(newest, at_once=False)
         self._update(STAFF if by_staff else who, {"orderId": self._order(newest).id, "status": asked}, None, None)
 
     # --- queries
@@ -250,6 +280,15 @@ class SideBySide(RuleBasedStateMachine):
         elif tag in {"current", "weak", "several", "*"}:
             expected = Expected(304, None, {"ETag": order.tag})
         self._agree(answer, expected)
+
+    @precondition(lambda self: self.model.orders)
+    @rule(who=callers, pick=picks)
+    def payment(self, who: int, pick: int) -> None:
+        caller, order = self.callers[who], self._order(pick)
+        expected = Expected(200, order.payment())
+        if self.model.visible(order.id, caller) is None:
+            expected = Expected(refusals=frozenset({(404, "no-such-order")}))
+        self._agree(self._send("GET", f"/orders/{order.id}/payment", caller), expected)
 
     @rule(who=callers, status=st.one_of(st.none(), spellings), limit=st.sampled_from([None, 1, 2, 3, 1000]))
     def list_all(self, who: int, status: str | None, limit: int | None) -> None:
@@ -287,9 +326,10 @@ class SideBySide(RuleBasedStateMachine):
             answer = self._send("GET", f"/orders?{query}", self.callers[who])
             self._agree(answer, Expected(refusals=frozenset({(400, "invalid-query"), (400, "unknown-status")})))
         with pytest.raises(UnknownOrder):
-            self.runtime.sandbox.settle(unknown)
-        with pytest.raises(UnknownOrder):
-            self.runtime.services.ledger.settle_payment(PaymentNotice(unknown, "pi_0", "succeeded", "evt_0"))
+            self.sandbox.settle(unknown)
+        early = PaymentNotice(PaymentKind.RECEIVED, "pi_0", 1, "usd", "2026-01-01T00:00:00.000000Z", unknown)
+        with pytest.raises(OrderNotThereYet):
+            self.runtime.services.ledger.record_payment(early, actor=Actor(None, Role.PAYMENTS), cause=Cause())
         for method, path in PROTECTED:
             answer = self.client.open(path, method=method, json=["1"])
             assert (answer.status_code, answer.headers["WWW-Authenticate"].split()[0]) == (401, "Bearer")
@@ -313,7 +353,9 @@ class SideBySide(RuleBasedStateMachine):
     def _same_history(self, order: Order) -> None:
         history = self.runtime.services.ledger.history(order.id)
         bodies = [json.loads(event.body) for event in history]
-        told = [(body.get("status", "pending"), body["actor"], body["cause"]) for body in bodies]
+        told = [
+            (body.get("status") or body.get("order_status", "pending"), body["actor"], body["cause"]) for body in bodies
+        ]
         for _, _, cause in told:
             assert (cause.pop("request_hash", None) is None) == ("idempotency_key" not in cause)
         assert told == order.history

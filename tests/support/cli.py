@@ -19,8 +19,8 @@ SECONDS = 60
 
 
 def environ_of(**settings: str) -> dict[str, str]:
-    """The environment of this process with these LEDGER_* settings and no others."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LEDGER_")}
+    """The environment of this process with these settings and no others."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEDGER_", "STRIPE_"))}
     return kept | settings
 
 

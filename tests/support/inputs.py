@@ -71,3 +71,8 @@ odd_updates: st.SearchStrategy[Any] = st.sampled_from(
         {"orderId": 1, "status": "pending", "x": 1},
     ]
 )
+refunds: st.SearchStrategy[Any] = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"amountInCents": st.integers(1, 400)}),
+    st.sampled_from([{"amountInCents": 0}, {"amountInCents": 100_000_000}, {"amountInCents": "1"}, {"x": 1}, [], None]),
+)

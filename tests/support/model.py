@@ -50,7 +50,11 @@ class Caller:
 
 @dataclass
 class Order:
-    """An order; ``id``, ``date`` and ``secret`` are the server's to choose, once."""
+    """An order; ``id``, ``date`` and ``secret`` are the server's to choose, once.
+
+    ``received``, ``refunded`` and ``given_up`` (nobody can pay it any more) are what the gateway knows of its payment;
+    ``told`` is what the order was told of it, as (kind, time).
+    """
 
     owner: int
     lines: dict[int, int]
@@ -58,7 +62,11 @@ class Order:
     date: str = ""
     secret: str = ""
     received: bool = False
-    refunded: bool = False
+    refunded: int = 0
+    given_up: bool = False
+    told: list[tuple[str, str]] = field(default_factory=list)
+    told_refunded: int = 0
+    told_refunds: int = 0
     history: list[tuple[str, dict[str, Any], dict[str, Any]]] = field(default_factory=list)
 
     @property
@@ -71,6 +79,31 @@ class Order:
         """The entity tag: the number of events."""
         return f'"{len(self.history)}"'
 
+    @property
+    def amount(self) -> int:
+        """In cents."""
+        return sum(quantity * PRODUCTS[id][2] for id, quantity in self.lines.items())
+
+    @property
+    def knows_success(self) -> bool:
+        """Whether the order was told that its payment succeeded."""
+        return any(kind == "received" for kind, _ in self.told)
+
+    def payment(self) -> dict[str, Any]:
+        """How its payment stands, as far as the order was told."""
+        received = self.amount if self.knows_success else 0
+        refunded = max(self.told_refunded, self.told_refunds)
+        return {
+            "orderId": self.id,
+            "phase": "received" if received else "failed" if self.told else None,
+            "receivedInCents": received,
+            "refundedInCents": refunded,
+            "openDisputes": 0,
+            "lostDisputes": 0,
+            "anomalies": 0,
+            "needsRefund": self.status in {"cancelled", "declined"} and received > refunded,
+        }
+
     def shown(self, status: str | None = None, *, to_its_owner: bool = True) -> dict[str, Any]:
         """The order object; the client secret is for its owner alone."""
         lines: list[dict[str, Any]] = [
@@ -82,7 +115,7 @@ class Order:
             "userId": self.owner,
             "date": self.date,
             "products": lines,
-            "amountInCents": sum(line["quantity"] * line["priceInCents"] for line in lines),
+            "amountInCents": self.amount,
             "clientSecret": self.secret if to_its_owner else "",
             "status": status or self.status,
         }
@@ -151,7 +184,7 @@ class Model:
         key = key_of(key_header)
         order = Order(caller.user, lines)
         self.orders.append(order)
-        self._record(order, "pending", caller.actor(), request_id, key)
+        self._record(order, "pending", caller.actor(), _request(request_id, key))
         headers = {"ETag": '"1"', "Idempotency-Replayed": None}
         expected = Expected(201, headers=headers, order=order)
         self._keep(caller, key, "create", body, expected)
@@ -173,20 +206,77 @@ class Model:
             return refusal or refused("unknown-order")
         moves, key = order.status != status, key_of(key_header)
         if moves:
-            self._record(order, status, caller.actor(), request_id, key)
+            self._settle_with_the_gateway(order, status, caller, request_id, key)
+            self._record(order, status, caller.actor(), _request(request_id, key))
         headers = {"ETag": order.tag, "Idempotency-Replayed": None}
         expected = Expected(200, {"id": order.id, "status": status}, headers)
         if moves:
             self._keep(caller, key, "update", body, expected)
         return expected
 
-    def notified(self, order: Order, outcome: str, event_id: str) -> None:
-        """A payment webhook: once for each event id, and only where the table has the move."""
-        status = "order_paid" if outcome == "succeeded" else "payment_failed"
-        if event_id not in self.notices and status in MOVES[order.status]:
-            self.notices.add(event_id)
-            order.history.append((status, {"user": None, "role": "payments"}, {"stripe_event_id": event_id}))
-            self.events += 1
+    def notified(self, order: Order, kind: str, time: str, amount: int, event_id: str) -> None:
+        """A payment webhook: takes effect once for each event id, if it tells what the order does not know."""
+        latest = max((at for known, at in order.told if known == kind), default=None)
+        news = {
+            "received": not order.knows_success,
+            "refunded": amount > order.told_refunded,
+            "failed": not order.knows_success and (latest is None or time > latest),
+        }
+        if event_id in self.notices or not news[kind]:
+            return
+        self.notices.add(event_id)
+        if kind == "refunded":
+            order.told_refunded = amount
+        else:
+            order.told.append((kind, time))
+        before, actor, cause = order.status, {"user": None, "role": "payments"}, {"stripe_event_id": event_id}
+        status = {"received": "order_paid", "failed": "payment_failed"}.get(kind, before)
+        moves = before in UNPAID and status != before
+        part = {"part_of_version": len(order.history) + 2} if moves else {}
+        self._record(order, before, actor, cause | part)
+        if moves:
+            self._record(order, status, actor, cause)
+
+    def refund(self, caller: Caller, order_id: int, body: Any, key_header: str | None, request_id: str) -> Expected:
+        """POST /orders/{id}/refunds. Of a refund that is made, the caller of this fills in its id."""
+        shaped = isinstance(body, dict) and _integers(body, set(), {"amountInCents"})
+        amount = body.get("amountInCents") if shaped else None
+        fault = None if shaped else refused("invalid-body")
+        if amount is not None and not 1 <= amount <= 99_999_999:
+            fault = refused("invalid-amount")
+        if key_header is None:
+            fault = Expected(refusals=refused("invalid-header").refusals | (fault.refusals if fault else set()))
+        known = self._known(caller, key_header, f"refund {order_id}", body, fault)
+        if known is not None:
+            return known
+        order = self.visible(order_id, caller)
+        if order is None:
+            return refused("no-such-order", status=404)
+        if caller.role not in {"staff", "admin"}:
+            return refused("forbidden", status=403)
+        left = order.amount - order.refunded if order.received else 0
+        amount = left if amount is None else amount
+        if not 0 < amount <= left:
+            return refused("refund-refused")
+        order.refunded += amount
+        order.told_refunds += amount
+        key = key_of(key_header)
+        self._record(order, order.status, caller.actor(), _request(request_id, key))
+        made = {"id": "", "orderId": order.id, "amountInCents": amount, "currency": "usd", "status": "succeeded"}
+        expected = Expected(201, made, {"ETag": order.tag, "Idempotency-Replayed": None})
+        self._keep(caller, key, f"refund {order_id}", body, expected)
+        return expected
+
+    def _settle_with_the_gateway(
+        self, order: Order, status: str, caller: Caller, request_id: str, key: str | None
+    ) -> None:
+        """What a move has to do with the payment before it is made."""
+        if status == "cancelled":
+            order.given_up = not order.received
+        elif caller.role not in {"staff", "admin"} and not order.knows_success:
+            order.told.append(("received", ""))
+            part = {"part_of_version": len(order.history) + 2}
+            self._record(order, order.status, caller.actor(), _request(request_id, key) | part)
 
     def arrange(self, caller: Caller, body: Any) -> Expected:
         """PUT /leads/statuses/order."""
@@ -267,14 +357,17 @@ class Model:
         if key is not None:
             self.keys[caller.user, key] = (operation, body, expected)
 
-    def _record(self, order: Order, status: str, actor: dict[str, Any], request_id: str, key: str | None) -> None:
-        cause = {"request_id": request_id} | ({} if key is None else {"idempotency_key": key})
+    def _record(self, order: Order, status: str, actor: dict[str, Any], cause: dict[str, Any]) -> None:
         order.history.append((status, actor, cause))
         self.events += 1
 
 
+def _request(request_id: str, key: str | None) -> dict[str, Any]:
+    return {"request_id": request_id} | ({} if key is None else {"idempotency_key": key})
+
+
 def _payment_forbids(order: Order, status: str) -> Expected | None:
-    keeps_the_money = order.received and not order.refunded
+    keeps_the_money = order.received and order.refunded < order.amount
     return refused("refund-required") if status == "cancelled" and keeps_the_money else None
 
 

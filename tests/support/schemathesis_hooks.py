@@ -26,8 +26,12 @@ REFUSED_FOR_MEANING = {
         "version-mismatch",
         "idempotency-key-reused",
     },
+    # Nothing, or less than that, is left to refund; a key of another request.
+    "POST /orders/{orderId}/refunds": {"refund-refused", "idempotency-key-reused"},
     # A lead status, or a place, that is named twice.
     "PUT /leads/statuses/order": {"invalid-arrangement"},
+    # No document says how to sign.
+    "POST /webhooks/stripe": {"invalid-signature"},
 }
 """By operation, the problem types of well-formed requests that the specification has refused for their meaning."""
 

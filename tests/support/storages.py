@@ -12,15 +12,19 @@ from ledger.application import OrderLedger, Ports
 from ledger.catalogue import Catalogue
 from ledger.payments.sandbox import SandboxGateway
 from ledger.storage import Database, open_database
+from ledger.storage.intents import IntentOrders
 from ledger.storage.recorder import LogRecorder
+from ledger.storage.reservations import Reservations
 from projections.check import differences
 from projections.idempotency import ReceiptReads
 from projections.leads import LeadReads
 from projections.migrate import migrate
 from projections.orders import OrderReads
+from projections.payments import PaymentReads
 from projections.store import inline_writes
 
 CUSTOMER, OTHER = Actor(1, Role.CUSTOMER), Actor(2, Role.CUSTOMER)
+PAYMENTS = Actor(None, Role.PAYMENTS)
 STAFF, ADMIN, AUDITOR = Actor(90, Role.STAFF), Actor(91, Role.ADMIN), Actor(92, Role.AUDITOR)
 
 
@@ -46,6 +50,7 @@ class Store:
     orders: OrderReads
     leads: LeadReads
     receipts: ReceiptReads
+    payments: PaymentReads
 
     def assert_sound(self) -> None:
         """The log keeps its rules and every view equals a fresh replay."""
@@ -57,20 +62,22 @@ def opened_store(url: str) -> Iterator[Store]:
     """A migrated ledger at this URL, closed at the end."""
     database = open_database(url)
     migrate(database)
-    recorder, receipts, gateway = LogRecorder(database, inline_writes), ReceiptReads(database), SandboxGateway(database)
-    ledger = OrderLedger(
-        Ports(
-            recorder=recorder,
-            receipts=receipts,
-            gateway=gateway,
-            catalogue=Catalogue.load(None),
-            currency="usd",
-            next_order_ids=database.next_order_ids,
-            clock=TickingClock(),
-        )
+    clock = TickingClock()
+    gateway = SandboxGateway(database, clock=clock)
+    ports = Ports(
+        recorder=LogRecorder(database, inline_writes),
+        receipts=ReceiptReads(database),
+        gateway=gateway,
+        catalogue=Catalogue.load(None),
+        currency="usd",
+        reserve_order=Reservations(database, clock=clock).fresh,
+        order_of_intent=IntentOrders(database).order_of,
+        clock=clock,
     )
+    ledger = OrderLedger(ports)
+    reads = (OrderReads(database), LeadReads(database), ports.receipts, PaymentReads(database))
     try:
-        yield Store(database, recorder, gateway, ledger, OrderReads(database), LeadReads(database), receipts)
+        yield Store(database, ports.recorder, gateway, ledger, *reads)
     finally:
         ledger.close()
         database.close()

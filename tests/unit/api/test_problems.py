@@ -12,10 +12,10 @@ from werkzeug.exceptions import RequestURITooLarge
 from api.problem_types import PROBLEM_TYPES
 from api.problems import MAX_ERRORS, Refusal
 from ledger import errors
-from ledger.errors import InvalidInput, LedgerError
+from ledger.errors import InvalidInput, LedgerError, OrderNotThereYet
 
-LEDGER_STATUSES = {"version-mismatch": 412, "idempotency-key-reused": 422} | dict.fromkeys(
-    ("busy", "storage-unavailable", "payments-unavailable"), 503
+LEDGER_STATUSES = {"forbidden": 403, "version-mismatch": 412, "idempotency-key-reused": 422} | dict.fromkeys(
+    ("busy", "storage-unavailable", "payments-unavailable", "order-not-there-yet"), 503
 )
 
 
@@ -42,7 +42,8 @@ def test_every_refusal_of_the_domain_is_a_problem(
         assert int(response.headers["Retry-After"]) > 0
         assert "s3cret" not in response.text
         assert "s3cret" in caplog.text
-        assert "same Idempotency-Key" in document["detail"]
+        again = "send the webhook again" if kind is OrderNotThereYet else "same Idempotency-Key"
+        assert again in document["detail"]
     elif issubclass(kind, InvalidInput):
         assert document["errors"] == {"0.id": ["wrong"]}
     else:

@@ -10,22 +10,27 @@ from ledger.catalogue import Catalogue
 from ledger.errors import MoveNotAllowed, MoveNotInTable, PaymentNotConfirmed, RefundRequired, UnknownOrder
 from ledger.events import LeadStatusesArranged
 from ledger.order import Order, place_order
-from ledger.payments.gateway import Intent
+from ledger.payments.gateway import Intent, PaymentKind
 from ledger.statuses import TRANSITIONS, Status
 from tests.support.scenario import (
     INTENT,
     NOW,
     OWNER,
     PAID,
+    PAYMENTS,
     REFUNDED,
+    REQUEST,
+    OneIntent,
     changed,
     created,
     move,
+    notice,
     order_in,
+    recorded,
     when,
 )
 
-STAFF, ADMIN, PAYMENTS = Actor(90, Role.STAFF), Actor(91, Role.ADMIN), Actor(None, Role.PAYMENTS)
+STAFF, ADMIN = Actor(90, Role.STAFF), Actor(91, Role.ADMIN)
 STRANGER, AUDITOR = Actor(2, Role.CUSTOMER), Actor(92, Role.AUDITOR)
 
 # The table of the specification, written out a second time on purpose.
@@ -80,7 +85,19 @@ def test_the_owner_cancels_while_unpaid_and_completes_what_is_paid(source: Statu
     elif target not in TRANSITIONS[source]:
         with pytest.raises(MoveNotInTable):
             when(given, command)
-    elif target in {Status.ORDER_PAID, Status.COMPLETED} or (target is Status.CANCELLED and unpaid):
+    elif target in {Status.ORDER_PAID, Status.COMPLETED}:
+        version = len(given) + 2
+        told = recorded(
+            notice(PaymentKind.RECEIVED),
+            version=version - 1,
+            status=source,
+            part_of=version,
+            actor=OWNER,
+            phase="received",
+            received_in_cents=1999,
+        )
+        assert when(given, command) == [told, changed(source, target, version=version)]
+    elif target is Status.CANCELLED and unpaid:
         assert when(given, command) == [changed(source, target, version=len(given) + 1)]
     else:
         with pytest.raises(MoveNotAllowed):
@@ -94,9 +111,11 @@ def test_the_owner_cancels_while_unpaid_and_completes_what_is_paid(source: Statu
         INTENT,
         Intent("pi_1", "s", "processing", 1999, 0, 0, "usd"),
         Intent("pi_1", "s", "succeeded", 1999, 1998, 0, "usd"),
+        Intent("pi_1", "s", "succeeded", 1998, 1998, 0, "usd"),
+        Intent("pi_1", "s", "succeeded", 1999, 1999, 0, "eur"),
         REFUNDED,
     ],
-    ids=["unpaid", "processing", "short", "refunded"],
+    ids=["unpaid", "processing", "short", "of less", "other money", "refunded"],
 )
 def test_nobody_marks_an_order_paid_that_is_not(target: Status, intent: Intent) -> None:
     with pytest.raises(PaymentNotConfirmed):
@@ -111,6 +130,25 @@ def test_money_is_never_kept_for_a_cancelled_order(intent: Intent, status: Statu
     """Also when the gateway knows of the payment and the order does not yet."""
     with pytest.raises(RefundRequired):
         when(order_in(status), move(Status.CANCELLED, actor, intent))
+
+
+def test_an_order_whose_payment_is_being_processed_is_not_cancelled() -> None:
+    processing = Intent("pi_1", "s", "processing", 1999, 0, 0, "usd")
+    with pytest.raises(RefundRequired, match="being processed"):
+        when(order_in(Status.AWAITING_PAYMENT), move(Status.CANCELLED, OWNER, processing))
+
+
+def test_cancelling_an_order_cancels_its_open_intent() -> None:
+    gateway = OneIntent(INTENT, [])
+    order = Order.started(created())
+    order.move(Status.CANCELLED, gateway, actor=OWNER, cause=REQUEST, timestamp=NOW)  # type: ignore[arg-type]
+    assert (gateway.asked, gateway.intent and gateway.intent.status) == (["cancel"], "canceled")
+
+
+def test_what_is_not_allowed_asks_the_gateway_nothing() -> None:
+    for status, actor in ((Status.SHIPPED, STAFF), (Status.CANCELLED, AUDITOR), (Status.CANCELLED, STRANGER)):
+        with pytest.raises((MoveNotInTable, MoveNotAllowed, UnknownOrder)):
+            when(order_in(Status.PENDING), move(status, actor))
 
 
 @pytest.mark.parametrize("status", list(Status))

@@ -11,8 +11,16 @@ import pytest
 from eventsourcing.persistence import Mapper, StoredEvent
 
 from ledger.actor import Actor, Cause, Role
-from ledger.application import JSONBodies
-from ledger.events import EVENT_TYPES, Event, LeadStatusesArranged, OrderCreated, StatusChanged, upcast
+from ledger.events import (
+    EVENT_TYPES,
+    Event,
+    LeadStatusesArranged,
+    OrderCreated,
+    PaymentRecorded,
+    StatusChanged,
+    upcast,
+)
+from ledger.storage.bodies import JSONBodies
 from ledger.storage.log import RecordedEvent
 from projections.store import VIEWS, fold
 
@@ -43,6 +51,31 @@ EVENTS: dict[str, Event] = {
         previous="pending",
         status="order_paid",
     ),
+    "PaymentRecorded.v1.json": PaymentRecorded(
+        originator_id="order-17",
+        originator_version=3,
+        timestamp="2026-01-02T03:04:07.000008Z",
+        actor=Actor(90, Role.STAFF).record(),
+        cause=Cause(request_id="req-2", idempotency_key="key-2", request_hash="cd34").record(),
+        kind="refund",
+        payment_intent_id="pi_17",
+        amount_in_cents=500,
+        currency="usd",
+        occurred_at="2026-01-02T03:04:07.000000Z",
+        reference="re_1",
+        detail="pending",
+        anomaly=None,
+        order_status="order_paid",
+        totals={
+            "records": 1,
+            "phase": None,
+            "received_in_cents": 0,
+            "refunded_in_cents": 500,
+            "open_disputes": 0,
+            "lost_disputes": 0,
+            "anomalies": 0,
+        },
+    ),
     "LeadStatusesArranged.v1.json": LeadStatusesArranged(
         originator_id="leads-7", originator_version=1, user_id=7, arrangement=[2, 1, 3, 4], **COMMON
     ),
@@ -70,11 +103,13 @@ def test_the_views_understand_the_golden_bytes() -> None:
         for position, stored in enumerate((MAPPER.to_stored_event(event) for event in EVENTS.values()), 1)
     ]
     rows = {view.name: list(fold(view, events).values()) for view in VIEWS}
-    assert rows["orders"][0][:4] == (17, 7, "order_paid", 2)
+    assert rows["orders"][0][:4] == (17, 7, "order_paid", 3)
     assert rows["idempotency"] == [
         ("user-7", "key-1", "ab12", 17, 1, "pending"),
         ("stripe", "evt_1", "", 17, 2, "order_paid"),
+        ("user-90", "key-2", "cd34", 17, 3, "order_paid"),
     ]
+    assert rows["payments"] == [(17, "", 0, 500, 0, 0, 0, "2026-01-02T03:04:07.000008Z")]
     assert rows["lead_boards"] == [(7, "[2, 1, 3, 4]", 1)]
 
 

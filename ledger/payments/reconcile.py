@@ -1,0 +1,219 @@
+"""Compares the ledger with the payment gateway, from both sides, and mends what needs no person to decide.
+
+Each difference is looked at a second time, with intent and order as they are then, before anything is said or done:
+between a page of the gateway's list and the ledger's answer the two may have moved on. What is done is safe at any time
+and twice at once: the gateway cancels only what is open, and the order records only what it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from itertools import islice
+from typing import Protocol
+
+from ledger.actor import Actor, Cause, Role
+from ledger.clock import Clock
+from ledger.errors import UnknownPayment
+from ledger.payments.comparison import Comparison, Difference, Standing, money
+from ledger.payments.gateway import Intent, PaymentGateway, PaymentNotice
+
+RESERVATIONS_KEPT = timedelta(days=30)
+"""Far longer than a gateway remembers idempotency keys (Stripe: at least 24 hours)."""
+
+EVER = datetime.fromtimestamp(0, UTC)
+_BATCH = 100  # as many as a page of Stripe's list has
+_PAYMENTS = Actor(None, Role.PAYMENTS)
+
+
+class Standings(Protocol):
+    """Reads the ledger's side. Every method may raise StorageUnavailable."""
+
+    def of(self, intents: Sequence[Intent]) -> list[Standing]:
+        """Where the orders stand that were recorded with these intents, or that these intents name."""
+
+    def unpaid(self) -> Iterator[list[Standing]]:
+        """Every order that waits for its payment, page by page."""
+
+    def owing(self) -> Iterator[list[Standing]]:
+        """Every order that money is kept for though nothing will be delivered, page by page."""
+
+
+class Commands(Protocol):
+    """The part of OrderLedger that is needed here."""
+
+    def record_payment(self, notice: PaymentNotice, *, actor: Actor, cause: Cause) -> object:
+        """Records what has happened to an order's payment."""
+
+    def knows_payment(self, notice: PaymentNotice) -> bool:
+        """Whether recording it would add nothing."""
+
+
+class Reserved(Protocol):
+    """The order ids that are reserved for requests which may be sent again."""
+
+    def forget(self, order_id: int) -> None:
+        """Lets a repeat of the request take another id, and with it another intent."""
+
+    def prune(self, before: datetime) -> int:
+        """Forgets those made before; returns how many."""
+
+
+class State(StrEnum):
+    """What has become of a finding."""
+
+    MENDABLE = "mendable"
+    MENDED = "mended"
+    FOR_A_PERSON = "for a person"
+    KNOWN = "known"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about an order's payment; ``remedy`` says what was done or is to be done."""
+
+    order_id: int
+    intent_id: str
+    what: str
+    remedy: str
+    state: State
+
+    @property
+    def differs(self) -> bool:
+        """Whether ledger and gateway (still) disagree."""
+        return self.state in {State.MENDABLE, State.FOR_A_PERSON}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """How many intents or orders were compared, and what was found."""
+
+    compared: int
+    findings: list[Finding]
+
+
+class _OrderIds:
+    """A set of order ids in an eighth of a byte each, for they are drawn from a counter."""
+
+    def __init__(self) -> None:
+        self._bits = bytearray()
+
+    def update(self, order_ids: Iterable[int]) -> None:
+        for order_id in order_ids:
+            place, bit = divmod(order_id, 8)
+            self._bits.extend(bytes(max(0, place + 1 - len(self._bits))))
+            self._bits[place] |= 1 << bit
+
+    def __contains__(self, order_id: int) -> bool:
+        place, bit = divmod(order_id, 8)
+        return place < len(self._bits) and bool(self._bits[place] >> bit & 1)
+
+
+@dataclass
+class Reconciler:
+    """One reconciliation: first ``intents``, then ``orders``, which asks only for what the former did not meet.
+
+    Without ``fix`` nothing is changed. ``run_id`` is the request id of the events that it records. What the gateway
+    and the database raise ends it; what was mended stays so, and the next run goes on from there.
+    """
+
+    ledger: Commands
+    gateway: PaymentGateway
+    standings: Standings
+    reservations: Reserved
+    clock: Clock
+    run_id: str
+    fix: bool
+    _met: _OrderIds = field(default_factory=_OrderIds)
+
+    def intents(self, since: datetime) -> Iterator[Batch]:
+        """Compares every intent at the gateway made since then with its order; intents of no order are left out."""
+        listed = iter(self.gateway.list_intents(since))
+        while intents := list(islice(listed, _BATCH)):
+            comparison, standings = self._now(), self.standings.of(intents)
+            pairs = [(intent, _standing_of(intent, standings)) for intent in intents]
+            self._met.update(order.order_id for intent, order in pairs if order and order.intent_id == intent.id)
+            ours = [(intent, order) for intent, order in pairs if order or intent.order_id is not None]
+            yield Batch(len(ours), [finding for pair in ours for finding in self._compared(comparison, *pair)])
+
+    def orders(self) -> Iterator[Batch]:
+        """Compares every order that waits for its payment, and whose intent was not in the list, with its intent."""
+        for page in self.standings.unpaid():
+            missed = [standing for standing in page if standing.order_id not in self._met]
+            yield Batch(len(missed), [finding for standing in missed for finding in self._retrieved(standing)])
+
+    def owing(self) -> Iterator[Batch]:
+        """The orders that money is kept for though they are over: no difference, but somebody has to refund it."""
+        for page in self.standings.owing():
+            yield Batch(0, [_owing(standing) for standing in page])
+
+    def prune(self) -> int:
+        """Forgets reservations that no repeat of a request can need any more; returns how many."""
+        return self.reservations.prune(self.clock() - RESERVATIONS_KEPT) if self.fix else 0
+
+    def _now(self) -> Comparison:
+        return Comparison(self.clock(), self.ledger.knows_payment)
+
+    def _retrieved(self, standing: Standing) -> Iterator[Finding]:
+        comparison = self._now()
+        try:
+            intent = self.gateway.retrieve_intent(standing.intent_id)
+        except UnknownPayment:
+            what, remedy = "the gateway knows no such payment intent", "is this the account of this ledger?"
+            yield Finding(standing.order_id, standing.intent_id, what, remedy, State.FOR_A_PERSON)
+        else:
+            yield from self._compared(comparison, intent, standing)
+
+    def _compared(self, comparison: Comparison, intent: Intent, standing: Standing | None) -> Iterator[Finding]:
+        if not any(comparison.differences(intent, standing)):
+            return
+        anew = self._now()
+        intent = self.gateway.retrieve_intent(intent.id)
+        standing = _standing_of(intent, self.standings.of([intent]))
+        for difference in anew.differences(intent, standing):
+            yield from self._dealt_with(difference, anew, intent, standing)
+
+    def _dealt_with(
+        self, difference: Difference, comparison: Comparison, intent: Intent, standing: Standing | None
+    ) -> Iterator[Finding]:
+        order_id = standing.order_id if standing else intent.order_id or 0
+        if difference.known:
+            state, remedy = State.KNOWN, difference.remedy
+        elif not difference.cancel and difference.notice is None:
+            state, remedy = State.FOR_A_PERSON, difference.remedy
+        elif not self.fix:
+            state, remedy = State.MENDABLE, "--fix cancels it" if difference.cancel else "--fix records it"
+        elif difference.notice is not None:
+            self.ledger.record_payment(difference.notice, actor=_PAYMENTS, cause=Cause(request_id=self.run_id))
+            state, remedy = State.MENDED, "recorded"
+        else:
+            after = self._cancelled(order_id, intent)
+            if after.status != "canceled":  # since it was seen open it was paid, or is being paid
+                yield from self._not_cancelled(comparison, after, standing)
+                return
+            state, remedy = State.MENDED, "cancelled"
+        yield Finding(order_id, intent.id, difference.what, remedy, state)
+
+    def _cancelled(self, order_id: int, intent: Intent) -> Intent:
+        # Forgotten first: a repeat of the request would find the intent again, and could not be paid by it.
+        self.reservations.forget(order_id)
+        return self.gateway.cancel_intent(intent.id)
+
+    def _not_cancelled(self, comparison: Comparison, intent: Intent, standing: Standing | None) -> Iterator[Finding]:
+        for difference in comparison.differences(intent, standing):
+            if not difference.cancel:
+                yield from self._dealt_with(difference, comparison, intent, standing)
+
+
+def _standing_of(intent: Intent, standings: Sequence[Standing]) -> Standing | None:
+    """Of the order that was recorded with the intent; else of the one that the intent names."""
+    own = next((standing for standing in standings if standing.intent_id == intent.id), None)
+    return own or next((standing for standing in standings if standing.order_id == intent.order_id), None)
+
+
+def _owing(standing: Standing) -> Finding:
+    kept = money(standing.received - standing.refunded, standing.currency)
+    what = f"{kept} is kept, and the order is {standing.status}"
+    return Finding(standing.order_id, standing.intent_id, what, "refund it", State.KNOWN)

@@ -1,0 +1,404 @@
+"""Payments on every storage: what notices, refunds and cancellations record, and what their races leave behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import count
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from ledger.actor import Actor, Cause
+from ledger.application import Outcome
+from ledger.cart import CartItem
+from ledger.errors import (
+    Forbidden,
+    IdempotencyKeyReused,
+    InvalidAmount,
+    LedgerError,
+    OrderNotThereYet,
+    PaymentNotConfirmed,
+    RefundRefused,
+    RefundRequired,
+    UnknownOrder,
+    UnknownPayment,
+)
+from ledger.payments.gateway import PaymentKind, PaymentNotice, Refund
+from ledger.statuses import Status
+from ledger.storage.reservations import Reservations
+from projections.payments import PaymentSummary
+from tests.support.lives import deliveries, lives
+from tests.support.storages import ADMIN, AUDITOR, CUSTOMER, OTHER, PAYMENTS, STAFF, Store
+
+KEYED = Cause(request_id="r", idempotency_key="key", request_hash="hash")
+AMOUNT = 3998
+
+
+def place(store: Store) -> int:
+    return store.ledger.create_order([CartItem("1"), CartItem("1")], actor=CUSTOMER, cause=Cause()).order_id
+
+
+def tell(store: Store, notice: PaymentNotice, event: str = "evt_1") -> Outcome | None:
+    return store.ledger.record_payment(notice, actor=PAYMENTS, cause=Cause(stripe_event_id=event))
+
+
+def pay(store: Store, order_id: int = 1) -> PaymentNotice:
+    notice = store.gateway.settle(order_id)
+    tell(store, notice, f"evt_paid_{order_id}")
+    return notice
+
+
+def move(store: Store, status: Status, actor: Actor = CUSTOMER, cause: Cause | None = None) -> Outcome:
+    return store.ledger.change_status(1, status, actor=actor, cause=cause or Cause())
+
+
+def refund(store: Store, amount: int | None = None, cause: Cause = KEYED, order_id: int = 1) -> Refund:
+    return store.ledger.refund_order(order_id, amount, actor=STAFF, cause=cause).refund
+
+
+def types(store: Store) -> list[str]:
+    return [event.type for event in store.ledger.history(1)[1:]]
+
+
+def summary(store: Store) -> PaymentSummary:
+    found = store.payments.summary(1, STAFF)
+    assert found is not None
+    return found
+
+
+def test_a_success_is_recorded_and_moves_the_order_once(store: Store) -> None:
+    place(store)
+    with pytest.raises(PaymentNotConfirmed):
+        move(store, Status.ORDER_PAID)
+    notice = store.gateway.settle(1)
+    assert tell(store, notice) == Outcome(1, 3, Status.ORDER_PAID)
+    assert tell(store, notice) == Outcome(1, 3, Status.ORDER_PAID, replayed=True)
+    assert tell(store, notice, "evt_2") == Outcome(1, 3, Status.ORDER_PAID, replayed=True)
+    told, moved = (json.loads(event.body) for event in store.ledger.history(1)[1:])
+    assert (told["actor"], moved["actor"]) == ({"user": None, "role": "payments"},) * 2
+    assert told["cause"] == {"stripe_event_id": "evt_1", "part_of_version": 3}
+    assert moved["cause"] == {"stripe_event_id": "evt_1"}
+    assert summary(store) == PaymentSummary(1, "order_paid", "received", AMOUNT, 0, 0, 0, 0)
+    assert move(store, Status.COMPLETED).version == 4
+    store.assert_sound()
+
+
+def test_what_is_read_has_the_version_of_the_last_event(store: Store) -> None:
+    """Also when that is a payment's, so that If-Match and ETag speak of the same."""
+    place(store)
+    pay(store)
+    refund(store, 1)
+    document = store.orders.detail(1, CUSTOMER)
+    assert document is not None
+    assert (document.version, json.loads(document.body)["status"]) == (4, "order_paid")
+    store.ledger.change_status(1, Status.SHIPPED, actor=STAFF, cause=Cause(), expected_version=4)
+
+
+def test_the_owner_may_be_faster_than_the_webhook(store: Store) -> None:
+    place(store)
+    notice = store.gateway.settle(1)
+    assert move(store, Status.ORDER_PAID, cause=KEYED) == Outcome(1, 3, Status.ORDER_PAID)
+    assert tell(store, notice) == Outcome(1, 3, Status.ORDER_PAID, replayed=True)
+    assert types(store) == ["PaymentRecorded", "StatusChanged"]
+    assert move(store, Status.ORDER_PAID, cause=KEYED) == Outcome(1, 3, Status.ORDER_PAID, replayed=True)
+    store.assert_sound()
+
+
+def test_the_owner_and_the_webhook_at_the_same_moment(store: Store) -> None:
+    place(store)
+    notice = store.gateway.settle(1)
+    with ThreadPoolExecutor(8) as pool:
+        told = [pool.submit(tell, store, notice, f"evt_{number % 2}") for number in range(4)]
+        asked = [pool.submit(move, store, Status.ORDER_PAID) for _ in range(4)]
+        versions = {future.result().version for future in [*told, *asked]}  # type: ignore[union-attr]
+    assert versions == {3}
+    assert types(store) == ["PaymentRecorded", "StatusChanged"]
+    store.assert_sound()
+
+
+def test_a_failed_payment_can_be_tried_again_but_never_undoes_one(store: Store) -> None:
+    place(store)
+    failed = store.gateway.settle(1, fail=True)
+    assert tell(store, failed, "evt_1") == Outcome(1, 3, Status.PAYMENT_FAILED)
+    pay(store)
+    late = replace(failed, occurred_at="2030-01-01T00:00:00.000000Z")
+    assert tell(store, late, "evt_late") == Outcome(1, 5, Status.ORDER_PAID, replayed=True)
+    assert store.gateway.settle(1, fail=True).kind is PaymentKind.RECEIVED
+    assert summary(store).phase == "received"
+
+
+def test_a_notice_of_nobodys_payment_is_let_be(store: Store) -> None:
+    place(store)
+    foreign = PaymentNotice(PaymentKind.RECEIVED, "pi_foreign", 100, "usd", "2026-01-01T00:00:00.000000Z")
+    assert tell(store, foreign) is None
+    told = tell(store, replace(foreign, kind=PaymentKind.FAILED, order_id=1))
+    assert told == Outcome(1, 1, Status.PENDING, replayed=True)
+    with pytest.raises(UnknownOrder):
+        store.gateway.settle(2)
+    with pytest.raises(UnknownOrder):
+        store.gateway.refund_all(2)
+    with pytest.raises(UnknownPayment):
+        store.gateway.retrieve_intent("pi_foreign")
+    assert types(store) == []
+
+
+def test_money_for_an_order_that_is_not_there_is_not_taken_note_of(store: Store) -> None:
+    """The sender has to send it again; of what tells of no money, nobody would miss a thing."""
+    early = PaymentNotice(PaymentKind.RECEIVED, "pi_1", 100, "usd", "2026-01-01T00:00:00.000000Z", order_id=1)
+    with pytest.raises(OrderNotThereYet):
+        tell(store, early)
+    assert tell(store, replace(early, kind=PaymentKind.CANCELED)) is None
+    place(store)
+    assert tell(store, early) == Outcome(1, 2, Status.PENDING)  # of another intent than the order's, as it turns out
+    assert summary(store).anomalies == 1
+
+
+def test_what_does_not_fit_is_an_anomaly_and_moves_nothing(store: Store) -> None:
+    place(store)
+    notice = store.gateway.settle(1)
+    tell(store, replace(notice, amount=AMOUNT - 1), "evt_1")
+    tell(store, replace(notice, currency="eur"), "evt_2")
+    assert summary(store) == PaymentSummary(1, "pending", "", AMOUNT - 1, 0, 0, 0, 2)
+    assert [json.loads(event.body)["anomaly"] for event in store.ledger.history(1)[1:]] == [
+        "received 3997 usd for an order of 3998 usd",
+        "received 3998 eur for an order of 3998 usd",
+    ]
+    assert tell(store, notice, "evt_3") == Outcome(1, 5, Status.ORDER_PAID)
+    store.assert_sound()
+
+
+def test_a_late_success_is_never_dropped(store: Store) -> None:
+    place(store)
+    notice = store.gateway.settle(1)  # at the gateway, which then is not asked
+    store.ledger.change_status(1, Status.DECLINED, actor=STAFF, cause=Cause())
+    assert tell(store, notice) == Outcome(1, 3, Status.DECLINED)
+    assert summary(store).needs_refund
+    assert store.payments.needing_refund() == [1]
+    refund(store)
+    assert not summary(store).needs_refund
+    assert store.payments.needing_refund() == []
+    store.assert_sound()
+
+
+def test_cancelling_an_unpaid_order_cancels_its_intent(store: Store) -> None:
+    place(store)
+    assert move(store, Status.CANCELLED) == Outcome(1, 2, Status.CANCELLED)
+    with pytest.raises(PaymentNotConfirmed):
+        store.gateway.settle(1)
+    intent = store.gateway.retrieve_intent(json.loads(store.ledger.history(1)[0].body)["payment_intent_id"])
+    assert intent.status == "canceled"
+    notice = PaymentNotice(PaymentKind.CANCELED, intent.id, AMOUNT, "usd", "2026-01-01T00:00:00.000000Z")
+    assert tell(store, notice) == Outcome(1, 3, Status.CANCELLED)
+    assert not summary(store).needs_refund
+
+
+def test_an_intent_that_the_gateway_cancelled_cancels_the_order(store: Store) -> None:
+    place(store)
+    notice = replace(store.gateway.settle(1, fail=True), kind=PaymentKind.CANCELED)
+    assert tell(store, notice) == Outcome(1, 3, Status.CANCELLED)
+    assert move(store, Status.CANCELLED) == Outcome(1, 3, Status.CANCELLED)
+
+
+def test_cancelling_against_paying_ends_one_way_or_the_other(store: Store) -> None:
+    for order_id in range(1, 11):
+        place(store)
+
+        def cancel(order_id: int = order_id) -> bool:
+            try:
+                store.ledger.change_status(order_id, Status.CANCELLED, actor=CUSTOMER, cause=Cause())
+            except LedgerError:
+                return False
+            return True
+
+        def settle(order_id: int = order_id) -> bool:
+            try:
+                pay(store, order_id)
+            except PaymentNotConfirmed:
+                return False
+            return True
+
+        with ThreadPoolExecutor(2) as pool:
+            cancelled, paid = pool.submit(cancel), pool.submit(settle)
+            assert cancelled.result() != paid.result()
+        status = json.loads(store.ledger.history(order_id)[-1].body)["status"]
+        assert status == ("cancelled" if cancelled.result() else "order_paid")
+    assert store.payments.needing_refund() == []
+    store.assert_sound()
+
+
+def test_a_paid_order_is_cancelled_after_its_refund(store: Store) -> None:
+    place(store)
+    pay(store)
+    refund(store, 1000)
+    with pytest.raises(RefundRequired):
+        move(store, Status.CANCELLED, ADMIN)
+    assert refund(store, cause=Cause()).amount == AMOUNT - 1000
+    assert summary(store) == PaymentSummary(1, "order_paid", "received", AMOUNT, AMOUNT, 0, 0, 0)
+    assert move(store, Status.CANCELLED, ADMIN).status is Status.CANCELLED
+    assert not summary(store).needs_refund
+    store.assert_sound()
+
+
+def test_a_refund_is_made_once_and_answered_again(store: Store) -> None:
+    place(store)
+    pay(store)
+    first = store.ledger.refund_order(1, 500, actor=STAFF, cause=KEYED)
+    refund(store, 700, Cause())
+    again = store.ledger.refund_order(1, 500, actor=STAFF, cause=KEYED)
+    assert again == replace(first, replayed=True)
+    assert (first.version, first.refund.amount, first.refund.status) == (4, 500, "succeeded")
+    assert summary(store).refunded == 1200
+    store.assert_sound()
+
+
+def test_concurrent_repeats_of_a_refund_make_one(store: Store) -> None:
+    place(store)
+    pay(store)
+    with ThreadPoolExecutor(8) as pool:
+        refunds = set(pool.map(lambda _: refund(store, 500), range(16)))
+    assert len(refunds) == 1
+    assert types(store).count("PaymentRecorded") == 2
+    assert summary(store).refunded == 500
+    store.assert_sound()
+
+
+def test_a_refund_whose_webhook_was_faster_still_has_its_answer(store: Store) -> None:
+    place(store)
+    pay(store)
+    made = store.gateway.refund
+
+    def told_at_once(intent_id: str, amount: int | None, key: str) -> Refund:
+        refunded = made(intent_id, amount, key)
+        tell(store, refunded.notice("2026-01-01T00:00:00.000000Z"), "evt_refund")
+        return refunded
+
+    store.gateway.refund = told_at_once  # type: ignore[method-assign]
+    first = store.ledger.refund_order(1, 500, actor=STAFF, cause=KEYED)
+    assert store.ledger.refund_order(1, 500, actor=STAFF, cause=KEYED) == replace(first, replayed=True)
+    assert types(store) == ["PaymentRecorded", "StatusChanged", "PaymentRecorded", "PaymentRecorded"]
+    assert summary(store).refunded == 500
+    store.assert_sound()
+
+
+def test_a_refund_key_is_for_one_request(store: Store) -> None:
+    place(store)
+    place(store)
+    pay(store)
+    pay(store, 2)
+    refund(store, 500)
+    with pytest.raises(IdempotencyKeyReused):
+        refund(store, 500, replace(KEYED, request_hash="other"))
+    with pytest.raises(IdempotencyKeyReused):
+        refund(store, 500, order_id=2)
+    with pytest.raises(IdempotencyKeyReused):
+        move(store, Status.SHIPPED, STAFF, replace(KEYED, request_hash="another"))
+
+
+def test_refunds_are_for_staff_and_no_more_than_there_is(store: Store) -> None:
+    place(store)
+    with pytest.raises(RefundRefused):
+        refund(store)
+    pay(store)
+    for actor, refusal in ((CUSTOMER, Forbidden), (AUDITOR, Forbidden), (OTHER, UnknownOrder)):
+        with pytest.raises(refusal):
+            store.ledger.refund_order(1, 1, actor=actor, cause=Cause())
+    for amount, refusal in ((0, InvalidAmount), (-1, InvalidAmount), (AMOUNT + 1, RefundRefused)):
+        with pytest.raises(refusal):
+            refund(store, amount)
+    with pytest.raises(UnknownOrder):
+        refund(store, order_id=2)
+    assert summary(store).refunded == 0
+    assert refund(store, AMOUNT).amount == AMOUNT
+
+
+def test_who_may_see_the_order_sees_its_payment(store: Store) -> None:
+    place(store)
+    assert store.payments.summary(1, CUSTOMER) == PaymentSummary(1, "pending", "", 0, 0, 0, 0, 0)
+    pay(store)
+    assert store.payments.summary(1, CUSTOMER) == store.payments.summary(1, AUDITOR) == summary(store)
+    assert store.payments.summary(1, OTHER) is None
+    assert store.payments.summary(2, STAFF) is None
+
+
+def test_a_payment_that_is_no_orders_records_nothing(store: Store) -> None:
+    intent = store.ledger.open_payment(1000, actor=CUSTOMER, cause=Cause())
+    assert (intent.amount, intent.currency, intent.order_id, intent.open) == (1000, "usd", None, True)
+    for amount in (0, -5, 100_000_000):
+        with pytest.raises(InvalidAmount):
+            store.ledger.open_payment(amount, actor=CUSTOMER, cause=Cause())
+    assert store.recorder.max_notification_id() is None
+
+
+def test_a_reservation_lasts_and_is_the_same_for_all_who_ask(store: Store) -> None:
+    reservations = Reservations(store.database)
+    with ThreadPoolExecutor(8) as pool:
+        held = set(pool.map(lambda _: reservations.held("digest"), range(24)))
+    assert len(held) == 1
+    again = Reservations(store.database).held("digest")
+    assert held == {again}
+    assert again.gateway_key.startswith(f"order-{again.order_id}-")
+    other, keyless = reservations.held("other"), reservations.held(None)
+    assert len({again.order_id, other.order_id, keyless.order_id, reservations.held(None).order_id}) == 4
+    assert len({again.gateway_key, other.gateway_key, keyless.gateway_key}) == 3
+
+
+def test_a_request_whose_attempt_was_lost_finds_its_id_and_key_again(store: Store) -> None:
+    asked: list[tuple[int | None, int, str, str]] = []
+    make = store.gateway.create_intent
+
+    def lost(order_id: int | None, amount: int, currency: str, key: str) -> None:
+        asked.append((order_id, amount, currency, key))
+        raise TimeoutError
+
+    store.ledger._ports = replace(store.ledger._ports, reserve_order=Reservations(store.database).held)
+    store.gateway.create_intent = lost  # type: ignore[method-assign, assignment]
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            store.ledger.create_order([CartItem("1")], actor=CUSTOMER, cause=KEYED)
+    assert asked[0] == asked[1]
+    store.gateway.create_intent = make  # type: ignore[method-assign]
+    place(store)
+    placed = store.ledger.create_order([CartItem("1")], actor=CUSTOMER, cause=KEYED)
+    assert placed.order_id == asked[0][0]
+    assert store.ledger.create_order([CartItem("1")], actor=CUSTOMER, cause=KEYED).replayed
+    store.assert_sound()
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+@given(data=st.data())
+def _however_it_is_told(store: Store, told: Iterator[int], data: st.DataObject) -> None:
+    order_id = place(store)
+    intent_id = json.loads(store.ledger.history(order_id)[0].body)["payment_intent_id"]
+    life = data.draw(lives(intent_id, AMOUNT))
+    events = {notice: f"evt_{next(told)}" for notice in life.notices}
+    before = store.recorder.max_notification_id()
+    for notice in data.draw(deliveries(life.notices)):
+        outcome = tell(store, notice, events[notice])
+        assert outcome is not None
+        assert outcome.order_id == order_id
+    assert (store.recorder.max_notification_id() or 0) - (before or 0) == len(store.ledger.history(order_id)) - 1
+    found = store.payments.summary(order_id, CUSTOMER)
+    assert found is not None
+    assert found == PaymentSummary(
+        order_id,
+        order_status=life.status.value,
+        phase=life.totals["phase"] or "",
+        received=life.totals["received_in_cents"],
+        refunded=life.totals["refunded_in_cents"],
+        open_disputes=life.totals["open_disputes"],
+        lost_disputes=life.totals["lost_disputes"],
+        anomalies=0,
+    )
+    document = store.orders.detail(order_id, CUSTOMER)
+    assert document is not None
+    assert document.version == len(store.ledger.history(order_id))
+    assert json.loads(document.body)["status"] == life.status
+    store.assert_sound()
+
+
+def test_a_payment_comes_to_the_same_however_it_is_told(store: Store) -> None:
+    _however_it_is_told(store, count(1))
