@@ -17,7 +17,7 @@ from api.schemas import load_cart, load_status_update
 from api.services import Services
 from api.strict_json import read_json
 from ledger.actor import Actor
-from ledger.application import Outcome
+from ledger.outcomes import Outcome
 from ledger.statuses import parse_status
 
 JSON = "application/json"

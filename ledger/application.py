@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from eventsourcing.application import AggregateNotFoundError, Application
@@ -29,9 +29,9 @@ from ledger.errors import (
     UnknownOrder,
     VersionMismatch,
 )
-from ledger.events import OrderCreated
 from ledger.leads import LeadBoard, LeadMove, board_stream
 from ledger.order import Order, order_stream, place_order
+from ledger.outcomes import Outcome, RefundOutcome
 from ledger.payments.gateway import Intent, PaymentGateway, PaymentKind, PaymentNotice, Refund
 from ledger.receipts import Receipt, Receipts, receipt_of, request_digest
 from ledger.statuses import Status
@@ -42,31 +42,6 @@ from ledger.storage.reservations import Reservation
 
 MAX_ATTEMPTS = 10
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a command on an order has led to; ``replayed`` when it was so already: by an earlier request with the same
-    cause, or, when a notice is recorded, by whatever told the same.
-
-    ``placed`` is what was recorded when this very command placed the order, so that nobody has to read it back.
-    """
-
-    order_id: int
-    version: int
-    status: Status
-    replayed: bool = False
-    placed: tuple[OrderCreated, Intent] | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class RefundOutcome:
-    """What a refund has led to; ``replayed`` when an earlier request with the same cause made it."""
-
-    order_id: int
-    refund: Refund
-    version: int
-    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ledger.actor import Actor, Cause, Role
-from ledger.application import MAX_ATTEMPTS, OrderLedger, Outcome
+from ledger.application import MAX_ATTEMPTS, OrderLedger
 from ledger.cart import CartItem
 from ledger.catalogue import Catalogue, Product
 from ledger.errors import (
@@ -21,6 +21,7 @@ from ledger.errors import (
     VersionMismatch,
 )
 from ledger.leads import LeadMove
+from ledger.outcomes import Outcome
 from ledger.statuses import Status
 from ledger.storage.reservations import Reservation
 from projections.orders import page_query

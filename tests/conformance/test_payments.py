@@ -13,7 +13,6 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from ledger.actor import Actor, Cause
-from ledger.application import Outcome
 from ledger.cart import CartItem
 from ledger.errors import (
     Forbidden,
@@ -27,6 +26,7 @@ from ledger.errors import (
     UnknownOrder,
     UnknownPayment,
 )
+from ledger.outcomes import Outcome
 from ledger.payments.gateway import PaymentKind, PaymentNotice, Refund
 from ledger.statuses import Status
 from ledger.storage.reservations import Reservations

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ledger.actor import Cause
-from ledger.application import Outcome
 from ledger.cart import CartItem
 from ledger.errors import SettingsError
 from ledger.leads import LeadMove
+from ledger.outcomes import Outcome
 from ledger.statuses import Status
 from ledger.storage.reservations import Reservations
 from projections.check import differences
