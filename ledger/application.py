@@ -6,7 +6,7 @@ twice under one cause answers what the first one did.
 
 from __future__ import annotations
 
-import json
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,15 +26,18 @@ from ledger.errors import (
     InvalidAmount,
     MoveNotAllowed,
     OrderNotThereYet,
+    PaymentsUnavailable,
     UnknownOrder,
+    UnknownPayment,
     VersionMismatch,
 )
+from ledger.events import PaymentRecorded
 from ledger.leads import LeadBoard, LeadMove, board_stream
-from ledger.order import Order, order_stream, place_order
+from ledger.order import Order, buyer_of, order_stream, place_order
 from ledger.outcomes import Outcome, RefundOutcome
-from ledger.payments.gateway import Intent, PaymentGateway, PaymentKind, PaymentNotice, Refund
+from ledger.payments.gateway import Intent, PaymentGateway, PaymentKind, PaymentNotice
 from ledger.receipts import Receipt, Receipts, receipt_of, request_digest
-from ledger.statuses import Status
+from ledger.statuses import UNPAID, Status
 from ledger.storage.bodies import JSONBodies
 from ledger.storage.log import RecordedEvent
 from ledger.storage.recorder import LogRecorder
@@ -42,6 +45,7 @@ from ledger.storage.reservations import Reservation
 
 MAX_ATTEMPTS = 10
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,9 @@ class OrderLedger(Application[str]):
     def create_order(self, items: Sequence[CartItem], *, actor: Actor, cause: Cause) -> Outcome:
         """Places an order of the acting user, with a payment intent for its amount.
 
-        Raises InvalidCart, IdempotencyKeyReused, PaymentsUnavailable, Busy.
+        Raises MoveNotAllowed, InvalidCart, InvalidAmount, IdempotencyKeyReused, PaymentsUnavailable, Busy.
         """
+        buyer_of(actor)
 
         def attempt() -> Outcome:
             lines = price_cart(self._ports.catalogue, items)
@@ -97,8 +102,12 @@ class OrderLedger(Application[str]):
             order.check_visible(actor)
             if expected_version is not None and order.version != expected_version:
                 raise VersionMismatch(f"Order {order_id} is at version {order.version}, which is not the one expected.")
+            was_unpaid = order.status in UNPAID
             order.move(status, self._ports.gateway, actor=actor, cause=cause, timestamp=self._now())
-            return self._saved(order)
+            outcome = self._saved(order)
+            if was_unpaid and order.open_in_vain:
+                self._close_payment(order)
+            return outcome
 
         return self._once(attempt, actor, cause)
 
@@ -158,8 +167,9 @@ class OrderLedger(Application[str]):
     def open_payment(self, amount_in_cents: int, *, actor: Actor, cause: Cause) -> Intent:
         """A payment intent that belongs to no order. Nothing is recorded. Raises InvalidAmount, PaymentsUnavailable."""
         _check_amount("amount", amount_in_cents)
-        key = f"payment-{request_digest(actor, cause) or self._ports.new_token()}"
-        return self._ports.gateway.create_intent(None, amount_in_cents, self._ports.currency, key)
+        currency = self._ports.currency
+        key = f"payment-{request_digest(actor, cause, amount_in_cents, currency) or self._ports.new_token()}"
+        return self._ports.gateway.create_intent(None, amount_in_cents, currency, key)
 
     def arrange_leads(self, moves: Sequence[LeadMove], *, actor: Actor, cause: Cause) -> list[LeadMove]:
         """Moves lead statuses on the acting user's board; returns the named and the changed ones, by place.
@@ -225,16 +235,21 @@ class OrderLedger(Application[str]):
         """The refund that a receipt is for, as it was answered then."""
         if receipt.order_id != order_id:
             raise IdempotencyKeyReused("This Idempotency-Key was used before, for another order.")
-        stream = self._ports.recorder.read_stream(order_stream(order_id))
-        body = json.loads(stream[receipt.version - 1].body)
-        refund = Refund(
-            id=body["reference"],
-            intent_id=body["payment_intent_id"],
-            amount=body["amount_in_cents"],
-            currency=body["currency"],
-            status=body["detail"],
-        )
-        return RefundOutcome(order_id, refund, receipt.version, replayed=True)
+        [event] = self.events.get(order_stream(order_id), gt=receipt.version - 1, lte=receipt.version)
+        return RefundOutcome(order_id, cast("PaymentRecorded", event).refund, receipt.version, replayed=True)
+
+    def _close_payment(self, order: Order) -> None:
+        """Sees to it that nobody pays for an order that was paid in another way, or is given up.
+
+        After the commit: the gateway's word of it must find an order that is not waiting for its payment any more. What
+        can't be closed now is left to reconciliation, as it is when the process ends here.
+        """
+        try:
+            self._ports.gateway.cancel_intent(order.payment_intent_id)
+        except (PaymentsUnavailable, UnknownPayment) as error:
+            _log.warning(
+                "the payment of order %s is still open, and the order is %s: %s", order.order_id, order.status, error
+            )
 
     def _saved(self, order: Order, *, replayed: bool = False) -> Outcome:
         self.save(order)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ledger.actor import MOVERS, Actor, Cause, CauseRecord
 from ledger.cart import LineRecord, amount_of
@@ -33,6 +33,13 @@ def order_id_of(stream: str) -> int:
     return int(stream.removeprefix(_STREAM_PREFIX))
 
 
+def buyer_of(actor: Actor) -> int:
+    """The user who orders. Raises MoveNotAllowed when the actor is not a user."""
+    if actor.user is None:
+        raise MoveNotAllowed("Only a user can place an order.")
+    return actor.user
+
+
 def place_order(
     order_id: int, lines: list[LineRecord], intent: Intent, *, actor: Actor, cause: Cause, timestamp: str
 ) -> OrderCreated:
@@ -40,8 +47,6 @@ def place_order(
 
     Raises MoveNotAllowed when the actor is not a user.
     """
-    if actor.user is None:
-        raise MoveNotAllowed("Only a user can place an order.")
     return OrderCreated(
         originator_id=order_stream(order_id),
         originator_version=1,
@@ -49,7 +54,7 @@ def place_order(
         actor=actor.record(),
         cause=cause.record(),
         order_id=order_id,
-        user_id=actor.user,
+        user_id=buyer_of(actor),
         lines=lines,
         amount_in_cents=amount_of(lines),
         currency=intent.currency,
@@ -76,6 +81,11 @@ class Order:
     def id(self) -> str:
         """The order's stream, by which the event store knows it."""
         return order_stream(self.order_id)
+
+    @property
+    def open_in_vain(self) -> bool:
+        """Whether it might still be paid, though it was moved past that by hand. Cancelling closes it first."""
+        return self.status not in UNPAID | {Status.CANCELLED} and not self.payment.received
 
     def check_visible(self, actor: Actor) -> None:
         """Raises UnknownOrder when the actor may not know of this order."""
@@ -183,8 +193,11 @@ class Order:
     def _payment_after(self, notice: PaymentNotice, anomaly: str | None) -> Payment:
         if anomaly is None:
             return self.payment.after(notice)
-        ours = notice.intent_id == self.payment_intent_id and notice.currency == self.currency
-        return self.payment.after_anomaly(notice, counts=ours)
+        if notice.intent_id != self.payment_intent_id:
+            return self.payment.after_anomaly(notice, None)
+        # What another currency comes to is not known, but that it was disputed is.
+        money = notice if notice.currency == self.currency else replace(notice, amount=0)
+        return self.payment.after_anomaly(notice, money)
 
     def _record_payment(
         self, notice: PaymentNotice, anomaly: str | None, *, actor: Actor, cause: CauseRecord, timestamp: str

@@ -64,6 +64,11 @@ def _document(body: Mapping[str, Any]) -> str:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).removesuffix("}")
 
 
+def placed_at(document: str) -> str:
+    """When an order of the view was placed (RFC 3339, UTC)."""
+    return str(json.loads(document + "}")["date"])
+
+
 def as_object(row: Row) -> dict[str, Any]:
     """A row of the view as the order object without the client secret, and with its version."""
     columns = dict(zip(ORDERS.columns, row, strict=True))
@@ -88,7 +93,8 @@ class OrderPage:
     next_cursor: int | None
 
 
-_NO_ORDER = 2**63 - 1  # above every order id
+NO_ORDER = 2**63 - 1
+"""Above every order's id."""
 _JOIN = "FROM orders JOIN payment_intents USING (order_id)"
 
 
@@ -157,7 +163,7 @@ def page_query(
         f" ORDER BY {', '.join(f'{column} DESC' for column in columns)}, order_id DESC LIMIT ?"
     )
     bounds = [*values, *values] if dialect == "postgres" else [*values]
-    return query, [*bounds, _NO_ORDER if before is None else before, limit + 1]
+    return query, [*bounds, NO_ORDER if before is None else before, limit + 1]
 
 
 def _rendered(document: str, client_secret: str, status: str) -> str:

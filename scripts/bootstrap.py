@@ -103,7 +103,7 @@ def build(settings: Settings) -> Runtime:
         leads=LeadReads(database),
         catalogue=catalogue,
         health=Health(database),
-        webhooks=make_webhooks(settings),
+        webhooks=make_webhooks(settings, database),
     )
     return Runtime(settings, database, services, chosen.gateway, chosen.sandbox)
 

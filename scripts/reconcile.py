@@ -34,7 +34,7 @@ _LINES_EVERY = 5_000
 def reconcile(session: Session, ctx: click.Context, fix: bool, days: int | None, everything: bool) -> None:
     """Compare the orders with the payment gateway, both ways; exit 1 when something differs and is not mended.
 
-    Orders that wait for their payment are compared whenever they were made. Safe to run at any time.
+    Safe to run at any time.
     """
     if everything and days is not None:
         raise click.UsageError("--days and --all exclude each other.")
@@ -42,7 +42,9 @@ def reconcile(session: Session, ctx: click.Context, fix: bool, days: int | None,
     with build(session.settings) as runtime:
         runtime.require_ready()
         reconciler = _reconciler(runtime, fix=fix)
-        batches = chain(reconciler.intents(since), reconciler.orders(), reconciler.owing())
+        batches = chain(
+            reconciler.intents(since), reconciler.orders(since), reconciler.disputes(since), reconciler.owing()
+        )
         compared, differ = _told(session, batches)
         pruned = reconciler.prune()
     if pruned:

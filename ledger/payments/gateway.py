@@ -76,6 +76,29 @@ class Refund:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """One dispute; ``status`` is Stripe's: needs_response, under_review, won, lost and others."""
+
+    id: str
+    intent_id: str
+    amount: int
+    currency: str
+    status: str
+
+    def notice(self, occurred_at: str) -> PaymentNotice:
+        """What it tells an order; ``occurred_at`` as in notices."""
+        return PaymentNotice(
+            kind=PaymentKind.DISPUTE,
+            intent_id=self.intent_id,
+            amount=self.amount,
+            currency=self.currency,
+            occurred_at=occurred_at,
+            reference=self.id,
+            detail=self.status,
+        )
+
+
 class PaymentKind(StrEnum):
     """What a notice tells. The first six are phases of the intent; the others are about money that came."""
 
@@ -137,3 +160,9 @@ class PaymentGateway(Protocol):
 
     def list_intents(self, since: datetime) -> Iterator[Intent]:
         """Every intent made since then, newest first, page by page."""
+
+    def list_refunds(self, intent_id: str) -> Iterator[Refund]:
+        """Every refund of an intent, newest first, page by page."""
+
+    def list_disputes(self, since: datetime) -> Iterator[Dispute]:
+        """Every dispute begun since then, newest first, page by page."""

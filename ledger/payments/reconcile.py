@@ -23,6 +23,9 @@ from ledger.payments.gateway import Intent, PaymentGateway, PaymentNotice
 RESERVATIONS_KEPT = timedelta(days=30)
 """Far longer than a gateway remembers idempotency keys (Stripe: at least 24 hours)."""
 
+DISPUTES_LAST = timedelta(days=120)
+"""How long after its beginning a dispute may still be decided (https://docs.stripe.com/disputes/how-disputes-work)."""
+
 EVER = datetime.fromtimestamp(0, UTC)
 _BATCH = 100  # as many as a page of Stripe's list has
 _PAYMENTS = Actor(None, Role.PAYMENTS)
@@ -34,8 +37,11 @@ class Standings(Protocol):
     def of(self, intents: Sequence[Intent]) -> list[Standing]:
         """Where the orders stand that were recorded with these intents, or that these intents name."""
 
-    def unpaid(self) -> Iterator[list[Standing]]:
-        """Every order that waits for its payment, page by page."""
+    def with_intents(self, intent_ids: Sequence[str]) -> list[Standing]:
+        """Where the orders stand that were recorded with these intents."""
+
+    def placed_since(self, since: datetime) -> Iterator[list[Standing]]:
+        """Every order placed since then, newest first, page by page."""
 
     def owing(self) -> Iterator[list[Standing]]:
         """Every order that money is kept for though nothing will be delivered, page by page."""
@@ -113,7 +119,8 @@ class _OrderIds:
 
 @dataclass
 class Reconciler:
-    """One reconciliation: first ``intents``, then ``orders``, which asks only for what the former did not meet.
+    """One reconciliation: first ``intents``, then ``orders``, which asks only for what the former did not meet; then
+    ``disputes`` and ``owing``.
 
     Without ``fix`` nothing is changed. ``run_id`` is the request id of the events that it records. What the gateway
     and the database raise ends it; what was mended stays so, and the next run goes on from there.
@@ -138,11 +145,22 @@ class Reconciler:
             ours = [(intent, order) for intent, order in pairs if order or intent.order_id is not None]
             yield Batch(len(ours), [finding for pair in ours for finding in self._compared(comparison, *pair)])
 
-    def orders(self) -> Iterator[Batch]:
-        """Compares every order that waits for its payment, and whose intent was not in the list, with its intent."""
-        for page in self.standings.unpaid():
+    def orders(self, since: datetime) -> Iterator[Batch]:
+        """Compares every order placed since then whose intent was not in the list with its intent."""
+        for page in self.standings.placed_since(since):
             missed = [standing for standing in page if standing.order_id not in self._met]
             yield Batch(len(missed), [finding for standing in missed for finding in self._retrieved(standing)])
+
+    def disputes(self, since: datetime) -> Iterator[Batch]:
+        """Compares every dispute that may have begun or ended since then with what its order knows."""
+        listed = iter(self.gateway.list_disputes(max(EVER, since - DISPUTES_LAST)))
+        while disputes := list(islice(listed, _BATCH)):
+            standings = self.standings.with_intents([dispute.intent_id for dispute in disputes])
+            orders = {standing.intent_id: standing for standing in standings}
+            ours = [dispute for dispute in disputes if dispute.intent_id in orders]
+            comparison = self._now()
+            missed = ((notice, what) for dispute in ours for notice, what in comparison.of_dispute(dispute))
+            yield Batch(0, [self._recorded(notice, what, orders[notice.intent_id].order_id) for notice, what in missed])
 
     def owing(self) -> Iterator[Batch]:
         """The orders that money is kept for though they are over: no difference, but somebody has to refund it."""
@@ -154,7 +172,7 @@ class Reconciler:
         return self.reservations.prune(self.clock() - RESERVATIONS_KEPT) if self.fix else 0
 
     def _now(self) -> Comparison:
-        return Comparison(self.clock(), self.ledger.knows_payment)
+        return Comparison(self.clock(), self.ledger.knows_payment, self.gateway.list_refunds)
 
     def _retrieved(self, standing: Standing) -> Iterator[Finding]:
         comparison = self._now()
@@ -183,11 +201,11 @@ class Reconciler:
             state, remedy = State.KNOWN, difference.remedy
         elif not difference.cancel and difference.notice is None:
             state, remedy = State.FOR_A_PERSON, difference.remedy
-        elif not self.fix:
-            state, remedy = State.MENDABLE, "--fix cancels it" if difference.cancel else "--fix records it"
         elif difference.notice is not None:
-            self.ledger.record_payment(difference.notice, actor=_PAYMENTS, cause=Cause(request_id=self.run_id))
-            state, remedy = State.MENDED, "recorded"
+            yield self._recorded(difference.notice, difference.what, order_id)
+            return
+        elif not self.fix:
+            state, remedy = State.MENDABLE, "--fix cancels it"
         else:
             after = self._cancelled(order_id, intent)
             if after.status != "canceled":  # since it was seen open it was paid, or is being paid
@@ -195,6 +213,12 @@ class Reconciler:
                 return
             state, remedy = State.MENDED, "cancelled"
         yield Finding(order_id, intent.id, difference.what, remedy, state)
+
+    def _recorded(self, notice: PaymentNotice, what: str, order_id: int) -> Finding:
+        if not self.fix:
+            return Finding(order_id, notice.intent_id, what, "--fix records it", State.MENDABLE)
+        self.ledger.record_payment(notice, actor=_PAYMENTS, cause=Cause(request_id=self.run_id))
+        return Finding(order_id, notice.intent_id, what, "recorded", State.MENDED)
 
     def _cancelled(self, order_id: int, intent: Intent) -> Intent:
         # Forgotten first: a repeat of the request would find the intent again, and could not be paid by it.

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from ledger.clock import Clock, rfc3339, utc_now
 from ledger.errors import PaymentNotConfirmed, RefundRefused, UnknownOrder, UnknownPayment
-from ledger.payments.gateway import Intent, PaymentKind, PaymentNotice, Refund
+from ledger.payments.gateway import Dispute, Intent, PaymentKind, PaymentNotice, Refund
 from ledger.storage.database import Cursor, Database
 from ledger.storage.tables import Row
 
@@ -74,17 +74,24 @@ class SandboxGateway:
             intent = _found(cursor, intent_id)
             known = cursor.execute(query, (idempotency_key,))
             if known:
-                refund_id, amount = known[0]
-            else:
-                left = intent.amount_received - intent.amount_refunded
-                amount = left if amount_in_cents is None else amount_in_cents
-                if not 0 < amount <= left:
-                    raise RefundRefused(f"Of this payment {left} cents are left to refund.")
-                refund_id = f"re_{self._new_token()}"
-                row = (idempotency_key, refund_id, intent_id, amount)
-                cursor.execute("INSERT INTO sandbox_refunds VALUES (?, ?, ?, ?)", row)
-                _keep(cursor, replace(intent, amount_refunded=intent.amount_refunded + amount))
-        return Refund(refund_id, intent_id, amount, intent.currency, "succeeded")
+                return _refund(intent, *known[0])
+            left = intent.amount_received - intent.amount_refunded
+            amount = left if amount_in_cents is None else amount_in_cents
+            if not 0 < amount <= left:
+                raise RefundRefused(f"Of this payment {left} cents are left to refund.")
+            return self._make_refund(cursor, intent, amount, idempotency_key)
+
+    def list_refunds(self, intent_id: str) -> Iterator[Refund]:
+        """Every refund of the intent."""
+        with self._database.read() as cursor:
+            intent = _found(cursor, intent_id)
+            query = "SELECT refund_id, amount FROM sandbox_refunds WHERE intent_id = ?"
+            rows = cursor.execute(query, (intent_id,))
+        return (_refund(intent, *row) for row in rows)
+
+    def list_disputes(self, since: datetime) -> Iterator[Dispute]:  # noqa: ARG002  there is nobody to dispute
+        """None."""
+        return iter(())
 
     def list_intents(self, since: datetime) -> Iterator[Intent]:  # noqa: ARG002  it does not note when
         """Every intent there is, in order of their orders, the newest first."""
@@ -126,8 +133,19 @@ class SandboxGateway:
             intent = _of_order(cursor, order_id)
             if not intent.amount_received:
                 return None
-            _keep(cursor, replace(intent, amount_refunded=intent.amount_received))
+            left = intent.amount_received - intent.amount_refunded
+            if left:
+                self._make_refund(cursor, intent, left, f"sandbox-{self._new_token()}")
         return self._notice(PaymentKind.REFUNDED, intent, intent.amount_received)
+
+    def _make_refund(self, cursor: Cursor, intent: Intent, amount: int, key: str) -> Refund:
+        refund = _refund(intent, f"re_{self._new_token()}", amount)
+        row = (key, refund.id, intent.id, amount)
+        cursor.execute(
+            "INSERT INTO sandbox_refunds (refund_key, refund_id, intent_id, amount) VALUES (?, ?, ?, ?)", row
+        )
+        _keep(cursor, replace(intent, amount_refunded=intent.amount_refunded + amount))
+        return refund
 
     def _notice(self, kind: PaymentKind, intent: Intent, amount: int) -> PaymentNotice:
         return PaymentNotice(kind, intent.id, amount, intent.currency, rfc3339(self._clock()), intent.order_id)
@@ -154,6 +172,10 @@ def _keep(cursor: Cursor, intent: Intent) -> None:
         " amount_received = excluded.amount_received, amount_refunded = excluded.amount_refunded",
         (intent.id, intent.status, intent.amount_received, intent.amount_refunded),
     )
+
+
+def _refund(intent: Intent, refund_id: str, amount: int) -> Refund:
+    return Refund(refund_id, intent.id, amount, intent.currency, "succeeded")
 
 
 def _intent(row: Row) -> Intent:

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable
+
 from ledger.errors import SettingsError
 from ledger.storage.database import Cursor, Dialect
 from ledger.storage.log import PAYMENT_INTENTS
@@ -34,6 +37,7 @@ CREATE TABLE IF NOT EXISTS sandbox_refunds (
     refund_id text NOT NULL,
     intent_id text NOT NULL,
     amount bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS ledger_identity (id text NOT NULL);
 CREATE TABLE IF NOT EXISTS ledger_schema (version bigint NOT NULL);
 """
 
@@ -65,7 +69,7 @@ _ORDER_IDS_BEHIND = {
 """Moves the counter past every order there is or may come: it may have been restored from elsewhere than the orders."""
 
 
-def create_schema(cursor: Cursor, dialect: Dialect) -> None:
+def create_schema(cursor: Cursor, dialect: Dialect, new_id: Callable[[], str] = lambda: secrets.token_hex(8)) -> None:
     """Creates what is missing; run inside ``write``, so that two who start at once take turns."""
     if dialect == "postgres":
         encoding = cursor.execute("SHOW server_encoding")[0][0]
@@ -80,6 +84,10 @@ def create_schema(cursor: Cursor, dialect: Dialect) -> None:
     if dialect == "sqlite":
         cursor.execute("INSERT INTO order_ids SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM order_ids)")
     cursor.execute(_ORDER_IDS_BEHIND[dialect])
+    cursor.execute(
+        "INSERT INTO ledger_identity SELECT CAST(? AS text) WHERE NOT EXISTS (SELECT 1 FROM ledger_identity)",
+        (new_id(),),
+    )
     cursor.execute(
         "INSERT INTO ledger_schema SELECT ? WHERE NOT EXISTS (SELECT 1 FROM ledger_schema)", (SCHEMA_VERSION,)
     )

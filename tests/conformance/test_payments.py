@@ -31,6 +31,7 @@ from ledger.payments.gateway import PaymentKind, PaymentNotice, Refund
 from ledger.statuses import Status
 from ledger.storage.reservations import Reservations
 from projections.payments import PaymentSummary
+from projections.standings import StandingReads
 from tests.support.lives import deliveries, lives
 from tests.support.storages import ADMIN, AUDITOR, CUSTOMER, OTHER, PAYMENTS, STAFF, Store
 
@@ -70,6 +71,10 @@ def summary(store: Store) -> PaymentSummary:
     return found
 
 
+def owing(store: Store) -> list[int]:
+    return [standing.order_id for page in StandingReads(store.database).owing() for standing in page]
+
+
 def test_a_success_is_recorded_and_moves_the_order_once(store: Store) -> None:
     place(store)
     with pytest.raises(PaymentNotConfirmed):
@@ -82,7 +87,7 @@ def test_a_success_is_recorded_and_moves_the_order_once(store: Store) -> None:
     assert (told["actor"], moved["actor"]) == ({"user": None, "role": "payments"},) * 2
     assert told["cause"] == {"stripe_event_id": "evt_1", "part_of_version": 3}
     assert moved["cause"] == {"stripe_event_id": "evt_1"}
-    assert summary(store) == PaymentSummary(1, "order_paid", "received", AMOUNT, 0, 0, 0, 0)
+    assert summary(store) == PaymentSummary(1, "order_paid", "received", AMOUNT, 0, 0, 0, 0, 0)
     assert move(store, Status.COMPLETED).version == 4
     store.assert_sound()
 
@@ -162,7 +167,7 @@ def test_what_does_not_fit_is_an_anomaly_and_moves_nothing(store: Store) -> None
     notice = store.gateway.settle(1)
     tell(store, replace(notice, amount=AMOUNT - 1), "evt_1")
     tell(store, replace(notice, currency="eur"), "evt_2")
-    assert summary(store) == PaymentSummary(1, "pending", "", AMOUNT - 1, 0, 0, 0, 2)
+    assert summary(store) == PaymentSummary(1, "pending", "", AMOUNT - 1, 0, 0, 0, 0, 2)
     assert [json.loads(event.body)["anomaly"] for event in store.ledger.history(1)[1:]] == [
         "received 3997 usd for an order of 3998 usd",
         "received 3998 eur for an order of 3998 usd",
@@ -177,11 +182,46 @@ def test_a_late_success_is_never_dropped(store: Store) -> None:
     store.ledger.change_status(1, Status.DECLINED, actor=STAFF, cause=Cause())
     assert tell(store, notice) == Outcome(1, 3, Status.DECLINED)
     assert summary(store).needs_refund
-    assert store.payments.needing_refund() == [1]
+    assert owing(store) == [1]
     refund(store)
     assert not summary(store).needs_refund
-    assert store.payments.needing_refund() == []
+    assert owing(store) == []
     store.assert_sound()
+
+
+@pytest.mark.parametrize("status", [Status.DECLINED, Status.ORDER_PAID, Status.COMPLETED])
+def test_an_order_that_staff_move_on_can_not_be_paid_any_more(store: Store, status: Status) -> None:
+    place(store)
+    intent_id = json.loads(store.ledger.history(1)[0].body)["payment_intent_id"]
+    assert move(store, status, STAFF) == Outcome(1, 2, status)
+    assert store.gateway.retrieve_intent(intent_id).status == "canceled"
+    notice = PaymentNotice(PaymentKind.CANCELED, intent_id, AMOUNT, "usd", "2026-01-01T00:00:00.000000Z")
+    assert tell(store, notice) == Outcome(1, 3, status)
+    store.assert_sound()
+
+
+def test_what_a_lost_dispute_took_needs_no_refund(store: Store) -> None:
+    place(store)
+    notice = store.gateway.settle(1)
+    store.ledger.change_status(1, Status.DECLINED, actor=STAFF, cause=Cause())
+    tell(store, notice, "evt_1")
+    dispute = replace(notice, kind=PaymentKind.DISPUTE, reference="dp_1", amount=AMOUNT - 100, detail="needs_response")
+    tell(store, dispute, "evt_2")
+    assert owing(store) == [1]
+    tell(store, replace(dispute, detail="lost"), "evt_3")
+    assert (summary(store).lost, summary(store).needs_refund) == (AMOUNT - 100, True)
+    assert refund(store, 100).amount == 100
+    assert not summary(store).needs_refund
+    assert owing(store) == []
+
+
+def test_a_dispute_in_another_currency_is_counted_and_its_amount_is_not(store: Store) -> None:
+    place(store)
+    notice = store.gateway.settle(1)
+    tell(store, notice, "evt_1")
+    dispute = replace(notice, kind=PaymentKind.DISPUTE, reference="dp_1", currency="eur", detail="lost")
+    tell(store, dispute, "evt_2")
+    assert summary(store) == PaymentSummary(1, "order_paid", "received", AMOUNT, 0, 0, 1, 0, 1)
 
 
 def test_cancelling_an_unpaid_order_cancels_its_intent(store: Store) -> None:
@@ -226,7 +266,7 @@ def test_cancelling_against_paying_ends_one_way_or_the_other(store: Store) -> No
             assert cancelled.result() != paid.result()
         status = json.loads(store.ledger.history(order_id)[-1].body)["status"]
         assert status == ("cancelled" if cancelled.result() else "order_paid")
-    assert store.payments.needing_refund() == []
+    assert owing(store) == []
     store.assert_sound()
 
 
@@ -237,7 +277,7 @@ def test_a_paid_order_is_cancelled_after_its_refund(store: Store) -> None:
     with pytest.raises(RefundRequired):
         move(store, Status.CANCELLED, ADMIN)
     assert refund(store, cause=Cause()).amount == AMOUNT - 1000
-    assert summary(store) == PaymentSummary(1, "order_paid", "received", AMOUNT, AMOUNT, 0, 0, 0)
+    assert summary(store) == PaymentSummary(1, "order_paid", "received", AMOUNT, AMOUNT, 0, 0, 0, 0)
     assert move(store, Status.CANCELLED, ADMIN).status is Status.CANCELLED
     assert not summary(store).needs_refund
     store.assert_sound()
@@ -317,7 +357,7 @@ def test_refunds_are_for_staff_and_no_more_than_there_is(store: Store) -> None:
 
 def test_who_may_see_the_order_sees_its_payment(store: Store) -> None:
     place(store)
-    assert store.payments.summary(1, CUSTOMER) == PaymentSummary(1, "pending", "", 0, 0, 0, 0, 0)
+    assert store.payments.summary(1, CUSTOMER) == PaymentSummary(1, "pending", "", 0, 0, 0, 0, 0, 0)
     pay(store)
     assert store.payments.summary(1, CUSTOMER) == store.payments.summary(1, AUDITOR) == summary(store)
     assert store.payments.summary(1, OTHER) is None
@@ -391,6 +431,7 @@ def _however_it_is_told(store: Store, told: Iterator[int], data: st.DataObject) 
         refunded=life.totals["refunded_in_cents"],
         open_disputes=life.totals["open_disputes"],
         lost_disputes=life.totals["lost_disputes"],
+        lost=life.totals["lost_in_cents"],
         anomalies=0,
     )
     document = store.orders.detail(order_id, CUSTOMER)

@@ -237,6 +237,7 @@ def test_what_holds_secrets_does_not_show_them(tmp_path: Path, stripe: Indiscree
     names = ("LEDGER_", "STRIPE_")
     settings = Settings.from_env({key: value for key, value in shop.server.environ.items() if key.startswith(names)})
     with build(settings) as runtime:
+        runtime.migrate()
         intent = runtime.gateway.create_intent(1, 1999, "usd", "key")
         shown = f"{settings!r} {runtime!r} {runtime.gateway!r} {intent!r} {runtime.services!r}"
     for secret in (SECRET_KEY, WEBHOOK_SECRET, SECRET, intent.client_secret):

@@ -12,6 +12,7 @@ from ledger.errors import Busy, StorageUnavailable
 from ledger.payments.stripe_notices import StripeWebhooks
 from projections.check import differences
 from tests.support.stripe_objects import StripeAccount
+from tests.support.stripe_server import STAMP
 from tests.support.stripe_webhooks import body_of, signature
 
 PATH = "/webhooks/stripe"
@@ -20,7 +21,7 @@ SECRET = "whsec_of_these_tests"
 
 @pytest.fixture
 def webhooks() -> StripeWebhooks:
-    return StripeWebhooks([SECRET])
+    return StripeWebhooks([SECRET], STAMP)
 
 
 @pytest.fixture
@@ -122,6 +123,7 @@ def test_all_that_happens_ends_the_same_in_any_order(
         "refundedInCents": 500,
         "openDisputes": 0,
         "lostDisputes": 1,
+        "lostInCents": 1499,
         "anomalies": 0,
         "needsRefund": False,
     }
@@ -198,7 +200,7 @@ def test_what_is_no_order_s_is_acknowledged(client: Any, runtime: Any, order: An
 
 def test_money_for_an_order_that_is_not_there_yet(client: Any, is_problem: Any) -> None:
     account = StripeAccount()
-    intent = account.create(1999, metadata={"order_id": "4711"})
+    intent = account.create(1999, metadata=STAMP.metadata(4711))
     account.pay(intent["id"])
     (succeeded,) = (event for event in account.events if event["type"] == "payment_intent.succeeded")
     answer = send(client, succeeded)
@@ -209,7 +211,7 @@ def test_money_for_an_order_that_is_not_there_yet(client: Any, is_problem: Any) 
 
 def test_no_money_for_an_order_that_is_not_there(client: Any) -> None:
     account = StripeAccount()
-    intent = account.create(1999, metadata={"order_id": "4711"})
+    intent = account.create(1999, metadata=STAMP.metadata(4711))
     account.fail(intent["id"])
     account.cancel(intent["id"])
     assert {send(client, event).status_code for event in account.events} == {200}
