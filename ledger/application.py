@@ -7,9 +7,7 @@ twice under one cause answers what the first one did.
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from eventsourcing.application import AggregateNotFoundError, Application
@@ -18,8 +16,7 @@ from eventsourcing.utils import Environment, EnvType
 
 from ledger.actor import Actor, Cause
 from ledger.cart import MAX_AMOUNT_IN_CENTS, CartItem, amount_of, price_cart
-from ledger.catalogue import Catalogue
-from ledger.clock import Clock, rfc3339, utc_now
+from ledger.clock import rfc3339
 from ledger.errors import (
     Busy,
     IdempotencyKeyReused,
@@ -27,6 +24,7 @@ from ledger.errors import (
     MoveNotAllowed,
     OrderNotThereYet,
     PaymentsUnavailable,
+    StorageUnavailable,
     UnknownOrder,
     UnknownPayment,
     VersionMismatch,
@@ -35,32 +33,16 @@ from ledger.events import PaymentRecorded
 from ledger.leads import LeadBoard, LeadMove, board_stream
 from ledger.order import Order, buyer_of, order_stream, place_order
 from ledger.outcomes import Outcome, RefundOutcome
-from ledger.payments.gateway import Intent, PaymentGateway, PaymentKind, PaymentNotice
-from ledger.receipts import Receipt, Receipts, receipt_of, request_digest
+from ledger.payments.gateway import Intent, PaymentKind, PaymentNotice
+from ledger.ports import Ports
+from ledger.receipts import Receipt, key_digest, receipt_of, request_digest
 from ledger.statuses import UNPAID, Status
 from ledger.storage.bodies import JSONBodies
 from ledger.storage.log import RecordedEvent
-from ledger.storage.recorder import LogRecorder
-from ledger.storage.reservations import Reservation
 
 MAX_ATTEMPTS = 10
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What the ledger needs from outside: all of it is injected."""
-
-    recorder: LogRecorder
-    receipts: Receipts
-    gateway: PaymentGateway
-    catalogue: Catalogue
-    currency: str
-    reserve_order: Callable[[str | None], Reservation]
-    order_of_intent: Callable[[str], int | None]
-    new_token: Callable[[], str] = lambda: secrets.token_hex(16)
-    clock: Clock = utc_now
 
 
 class OrderLedger(Application[str]):
@@ -94,7 +76,8 @@ class OrderLedger(Application[str]):
         """Moves an order to a status; an order that has it already is left alone.
 
         Raises UnknownOrder, VersionMismatch (not at ``expected_version``), MoveNotInTable, MoveNotAllowed,
-        PaymentNotConfirmed, RefundRequired, IdempotencyKeyReused, PaymentsUnavailable, Busy.
+        PaymentNotConfirmed, PaymentInProgress, RefundRequired, UnknownPayment, IdempotencyKeyReused,
+        PaymentsUnavailable, Busy.
         """
 
         def attempt() -> Outcome:
@@ -143,11 +126,12 @@ class OrderLedger(Application[str]):
         """Refunds an amount of an order's payment, or (``None``) all that is left. Its status is left as it is.
 
         A repeat with the same idempotency key answers what the first one did. Raises UnknownOrder, Forbidden,
-        InvalidAmount, RefundRefused, IdempotencyKeyReused, PaymentsUnavailable, Busy.
+        InvalidAmount, RefundRefused, UnknownPayment, IdempotencyKeyReused, PaymentsUnavailable, Busy.
         """
         if amount_in_cents is not None:
             _check_amount("amountInCents", amount_in_cents)
-        key = f"refund-{order_id}-{request_digest(actor, cause) or self._ports.new_token()}"
+        # Whatever is sent with the key: the first request may have been carried out though its answer was lost.
+        key = f"refund-{order_id}-{key_digest(actor, cause) or self._ports.new_token()}"
 
         def attempt() -> RefundOutcome:
             receipt = receipt_of(self._ports.receipts, actor, cause)
@@ -246,7 +230,7 @@ class OrderLedger(Application[str]):
         """
         try:
             self._ports.gateway.cancel_intent(order.payment_intent_id)
-        except (PaymentsUnavailable, UnknownPayment) as error:
+        except (PaymentsUnavailable, UnknownPayment, StorageUnavailable) as error:
             _log.warning(
                 "the payment of order %s is still open, and the order is %s: %s", order.order_id, order.status, error
             )

@@ -101,10 +101,8 @@ class PaymentRecorded(Event):
 
     @staticmethod
     def upcast_v1_v2(state: dict[str, Any]) -> None:
-        """Version 1 counted lost disputes and not what they took: taken for all that had not been refunded."""
-        totals = state["totals"]
-        left = max(0, totals["received_in_cents"] - totals["refunded_in_cents"])
-        state["totals"] = {**totals, "lost_in_cents": left if totals["lost_disputes"] else 0}
+        """Version 1 counted lost disputes and not what they took: nothing is taken for lost, so that none is missed."""
+        state["totals"] = {**state["totals"], "lost_in_cents": 0}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from ledger.errors import (
     Forbidden,
     MoveNotAllowed,
     MoveNotInTable,
+    PaymentInProgress,
     PaymentNotConfirmed,
     RefundRequired,
     UnknownOrder,
@@ -96,8 +97,8 @@ class Order:
         """Records the move; nothing when the order has that status already.
 
         The payment gateway is asked only when the move depends on it; an open intent of an order that is cancelled is
-        cancelled first. Raises UnknownOrder, MoveNotInTable, MoveNotAllowed, PaymentNotConfirmed or RefundRequired, and
-        what the gateway raises.
+        cancelled first. Raises UnknownOrder, MoveNotInTable, MoveNotAllowed, PaymentNotConfirmed, PaymentInProgress or
+        RefundRequired, and what the gateway raises.
         """
         self.check_visible(actor)
         if status is self.status:
@@ -120,10 +121,10 @@ class Order:
         ``always`` records it even then, for a command whose cause must find its outcome again. What does not fit the
         order is recorded as an anomaly, and moves nothing; what is no business of the order's is not recorded.
         """
-        anomaly = anomaly_of(notice, self.payment_intent_id, self.amount_in_cents, self.currency)
-        if notice.intent_id != self.payment_intent_id and anomaly is None:
+        understood = self._understood(notice)
+        if understood is None:
             return
-        payment = self._payment_after(notice, anomaly)
+        anomaly, payment = understood
         if payment == self.payment and not always:
             return
         status = payment.status_after(notice) if anomaly is None and self.status in UNPAID else None
@@ -136,9 +137,8 @@ class Order:
 
     def knows(self, notice: PaymentNotice) -> bool:
         """Whether recording this would add nothing."""
-        anomaly = anomaly_of(notice, self.payment_intent_id, self.amount_in_cents, self.currency)
-        is_ours = notice.intent_id == self.payment_intent_id or anomaly is not None
-        return not is_ours or self._payment_after(notice, anomaly) == self.payment
+        understood = self._understood(notice)
+        return understood is None or understood[1] == self.payment
 
     def check_refundable(self, actor: Actor) -> None:
         """Raises UnknownOrder or Forbidden when the actor may not refund this order."""
@@ -189,6 +189,13 @@ class Order:
     def _record(self, event: Event) -> None:
         self._apply(event)
         self._pending.append(event)
+
+    def _understood(self, notice: PaymentNotice) -> tuple[str | None, Payment] | None:
+        """What is wrong with a notice and the payment with it; ``None`` when it is no business of the order's."""
+        anomaly = anomaly_of(notice, self.payment_intent_id, self.amount_in_cents, self.currency)
+        if notice.intent_id != self.payment_intent_id and anomaly is None:
+            return None
+        return anomaly, self._payment_after(notice, anomaly)
 
     def _payment_after(self, notice: PaymentNotice, anomaly: str | None) -> Payment:
         if anomaly is None:
@@ -246,8 +253,8 @@ class Order:
         # The gateway may know of a payment whose notice has not come yet: no status can stand for asking it.
         intent = gateway.cancel_intent(self.payment_intent_id)
         if intent.status == "processing":
-            raise RefundRequired("The payment is being processed: the order can be cancelled when it has failed.")
-        if not intent.refunded:
+            raise PaymentInProgress("The payment is being processed: the order can be cancelled if it fails.")
+        if intent.amount_received > intent.amount_refunded + self.payment.lost:
             raise RefundRequired("An order that was paid can be cancelled only after a full refund.")
 
     def _confirm_payment(self, gateway: PaymentGateway, *, actor: Actor, cause: Cause, timestamp: str) -> None:

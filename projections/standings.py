@@ -8,19 +8,22 @@ from datetime import datetime, timedelta
 from ledger.clock import rfc3339
 from ledger.payments.comparison import Standing
 from ledger.payments.gateway import Intent
-from ledger.statuses import GIVEN_UP, Status
+from ledger.statuses import GIVEN_UP, UNPAID, Status
 from ledger.storage import Database
+from ledger.storage.reservations import KEPT
 from ledger.storage.tables import Row
 from projections.orders import NO_ORDER, placed_at
 
-_SLACK = timedelta(minutes=1)
-"""Order ids are given out before the clock is read, so neighbours may be dated the other way round."""
+_SLACK = KEPT + timedelta(minutes=1)
+"""Order ids are given out, and may be reserved, before orders are dated."""
 
-_SELECT = (
-    "SELECT order_id, intent_id, status, coalesce(phase, ''), coalesce(received, 0), coalesce(refunded, 0),"
-    " coalesce(lost, 0), currency"
-    " FROM orders JOIN payment_intents USING (order_id) LEFT JOIN payments USING (order_id)"
+_NOT_PAID = tuple(status.value for status in GIVEN_UP | UNPAID)
+
+_COLUMNS = (
+    "order_id, intent_id, status, coalesce(phase, ''), coalesce(received, 0), coalesce(refunded, 0),"
+    " coalesce(lost, 0), coalesce(open_disputes, 0), coalesce(anomalies, 0), currency"
 )
+_FROM = "FROM orders JOIN payment_intents USING (order_id) LEFT JOIN payments USING (order_id)"
 
 
 class StandingReads:
@@ -42,7 +45,7 @@ class StandingReads:
 
     def placed_since(self, since: datetime) -> Iterator[list[Standing]]:
         """Every order placed since then, newest first, in pages by id."""
-        query = f"{_SELECT.replace('SELECT', 'SELECT document,')} WHERE order_id < ? ORDER BY order_id DESC LIMIT ?"
+        query = f"SELECT document, {_COLUMNS} {_FROM} WHERE order_id < ? ORDER BY order_id DESC LIMIT ?"
         before, oldest = NO_ORDER, rfc3339(since - _SLACK)
         while True:
             with self._database.read() as cursor:
@@ -55,15 +58,15 @@ class StandingReads:
             before = rows[-1][1]
 
     def owing(self) -> Iterator[list[Standing]]:
-        """Every order that money is kept for though nothing will be delivered, in pages by id."""
+        """Every order that money is kept for though it is given up or counts as unpaid, in pages by id."""
         query = (
-            f"{_SELECT} WHERE received > refunded + lost AND status IN ({_marks(GIVEN_UP)}) AND order_id > ?"
-            " ORDER BY order_id LIMIT ?"
+            f"SELECT {_COLUMNS} {_FROM} WHERE received > refunded + lost"
+            f" AND status IN ({_marks(_NOT_PAID)}) AND order_id > ? ORDER BY order_id LIMIT ?"
         )
         last = 0
         while True:
             with self._database.read() as cursor:
-                rows = cursor.execute(query, (*(status.value for status in GIVEN_UP), last, self._page))
+                rows = cursor.execute(query, (*_NOT_PAID, last, self._page))
             if not rows:
                 return
             yield [_standing(row) for row in rows]
@@ -73,7 +76,7 @@ class StandingReads:
         if not values:
             return []
         with self._database.read() as cursor:
-            rows = cursor.execute(f"{_SELECT} WHERE {column} IN ({_marks(values)})", values)
+            rows = cursor.execute(f"SELECT {_COLUMNS} {_FROM} WHERE {column} IN ({_marks(values)})", values)
         return [_standing(row) for row in rows]
 
 

@@ -10,6 +10,9 @@ from ledger.clock import rfc3339
 from ledger.payments.gateway import Dispute, Intent, PaymentKind, PaymentNotice, Refund
 from ledger.statuses import UNPAID, Status
 
+_AT_STRIPE = "refund it in Stripe's dashboard, unless a dispute took it"
+"""The ledger itself refunds what came by an order's own intent."""
+
 GRACE = timedelta(minutes=15)
 """How long an intent may be without its order: the commit may be under way, or the client about to try again."""
 
@@ -32,6 +35,8 @@ class Standing:
     received: int
     refunded: int
     lost: int
+    open_disputes: int
+    anomalies: int
     currency: str
 
 
@@ -79,7 +84,7 @@ class Comparison:
     def _without_order(self, intent: Intent) -> Iterator[Difference]:
         if not intent.refunded:
             kept = money(intent.amount_received - intent.amount_refunded, intent.currency)
-            yield Difference(f"{kept} was received for an order that does not exist", remedy="refund it")
+            yield Difference(f"{kept} was received for an order that does not exist", remedy=_AT_STRIPE)
         elif intent.created is None or intent.created > self.moment - GRACE:
             return
         elif intent.open:
@@ -98,7 +103,7 @@ class Comparison:
         if not self.knows(notice):
             yield Difference(what, notice=notice)
         if not intent.refunded:
-            yield Difference(f"{what}, and not refunded", remedy="refund it", known=True)
+            yield Difference(f"{what}, and not refunded", remedy=_AT_STRIPE, known=True)
 
     def _own(self, intent: Intent, standing: Standing) -> Iterator[Difference]:
         if standing.status not in UNPAID and intent.open:

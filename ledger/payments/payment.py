@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypedDict, TypeVar
+from typing import NamedTuple, TypedDict
 
 from ledger.payments.gateway import PaymentKind, PaymentNotice
 from ledger.statuses import Status
@@ -35,7 +35,6 @@ _DISPUTE_RANK = {"warning_closed": 1, "prevented": 1, "lost": 2, "won": 3}
 """How final statuses are; those that are not here are all under way. A lost dispute may yet be won."""
 
 _PhaseOrder = tuple[int, str, int]
-_State = TypeVar("_State", bound=tuple[Any, ...])
 
 
 class PaymentTotals(TypedDict):
@@ -51,16 +50,8 @@ class PaymentTotals(TypedDict):
     anomalies: int
 
 
-class _RefundState(NamedTuple):
-    """A refund as far as it is known; greater is later."""
-
-    rank: int
-    status: str
-    amount: int
-
-
-class _DisputeState(NamedTuple):
-    """A dispute as far as it is known; greater is later."""
+class _State(NamedTuple):
+    """A refund or a dispute as far as it is known; greater is later."""
 
     rank: int
     status: str
@@ -75,8 +66,8 @@ class Payment:
     phase_order: _PhaseOrder = (0, "", 0)
     received: int = 0
     refunded_at_once: int = 0
-    refunds: Mapping[str, _RefundState] = field(default_factory=dict)
-    disputes: Mapping[str, _DisputeState] = field(default_factory=dict)
+    refunds: Mapping[str, _State] = field(default_factory=dict)
+    disputes: Mapping[str, _State] = field(default_factory=dict)
     anomalies: frozenset[tuple[str, ...]] = frozenset()
 
     @property
@@ -146,10 +137,10 @@ class Payment:
             case PaymentKind.REFUNDED:
                 return replace(self, refunded_at_once=max(self.refunded_at_once, notice.amount))
             case PaymentKind.REFUND:
-                refund = _RefundState(_REFUND_RANK.get(status, 0), status, notice.amount)
+                refund = _State(_REFUND_RANK.get(status, 0), status, notice.amount)
                 return replace(self, refunds=_with_greater(self.refunds, reference, refund))
             case PaymentKind.DISPUTE:
-                dispute = _DisputeState(_DISPUTE_RANK.get(status, 0), status, notice.amount)
+                dispute = _State(_DISPUTE_RANK.get(status, 0), status, notice.amount)
                 return replace(self, disputes=_with_greater(self.disputes, reference, dispute))
             case _:
                 return self

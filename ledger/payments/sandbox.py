@@ -8,15 +8,18 @@ and its refunds are in ``sandbox_refunds``.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from ledger.clock import Clock, rfc3339, utc_now
 from ledger.errors import PaymentNotConfirmed, RefundRefused, UnknownOrder, UnknownPayment
-from ledger.payments.gateway import Dispute, Intent, PaymentKind, PaymentNotice, Refund
+from ledger.payments.gateway import Dispute, Intent, PaymentKind, PaymentNotice, Refund, check_repeated
 from ledger.storage.database import Cursor, Database
 from ledger.storage.tables import Row
+
+INTENT_PREFIX = "pi_sandbox_"
+"""What the ids of the sandbox's intents begin with, and no others: it knows nothing of other gateways' payments."""
 
 _UNTOUCHED = ("requires_payment_method", 0, 0)
 _ABOVE_ALL = 2**63 - 1
@@ -49,12 +52,16 @@ class SandboxGateway:
         idempotency_key: str,  # noqa: ARG002  a repeat gets another intent, of which only the committed order's exists
     ) -> Intent:
         """A new intent."""
-        intent_id = f"pi_{self._new_token()}"
+        intent_id = f"{INTENT_PREFIX}{self._new_token()}"
         client_secret = f"{intent_id}_secret_{self._new_token()}"
         return _intent((order_id, intent_id, client_secret, amount_in_cents, currency, *_UNTOUCHED))
 
+    def owns(self, intent_id: str) -> bool:
+        """Whether the sandbox made it."""
+        return intent_id.startswith(INTENT_PREFIX)
+
     def retrieve_intent(self, intent_id: str) -> Intent:
-        """The intent as it is now. Raises UnknownPayment when no order has it."""
+        """The intent as it is now. Raises UnknownPayment when no order has it, or when it is another gateway's."""
         with self._database.read() as cursor:
             return _found(cursor, intent_id)
 
@@ -74,7 +81,9 @@ class SandboxGateway:
             intent = _found(cursor, intent_id)
             known = cursor.execute(query, (idempotency_key,))
             if known:
-                return _refund(intent, *known[0])
+                made = _refund(intent, *known[0])
+                check_repeated(made, amount_in_cents)
+                return made
             left = intent.amount_received - intent.amount_refunded
             amount = left if amount_in_cents is None else amount_in_cents
             if not 0 < amount <= left:
@@ -103,14 +112,14 @@ class SandboxGateway:
                 rows = cursor.execute(query, (before, _PAGE))
             if not rows:
                 return
-            yield from map(_intent, rows)
+            yield from (_intent(row) for row in rows if self.owns(row[1]))
             before = rows[-1][0]
 
     def settle(self, order_id: int, *, fail: bool = False) -> PaymentNotice:
         """Makes the order's payment succeed or fail, and returns the notice that a webhook would bring.
 
-        A payment that succeeded can't fail any more. Raises UnknownOrder, and PaymentNotConfirmed when the intent was
-        cancelled.
+        A payment that succeeded can't fail any more. Raises UnknownOrder, UnknownPayment, and PaymentNotConfirmed when
+        the intent was cancelled.
         """
         with self._database.write() as cursor:
             intent = _of_order(cursor, order_id)
@@ -127,7 +136,7 @@ class SandboxGateway:
     def refund_all(self, order_id: int) -> PaymentNotice | None:
         """Refunds what is left of an order's payment and returns the notice of it, or ``None`` when nothing ever came.
 
-        Raises UnknownOrder.
+        Raises UnknownOrder and UnknownPayment.
         """
         with self._database.write() as cursor:
             intent = _of_order(cursor, order_id)
@@ -152,16 +161,19 @@ class SandboxGateway:
 
 
 def _found(cursor: Cursor, intent_id: str) -> Intent:
-    rows = cursor.execute(f"{_SELECT} WHERE intent_id = ?", (intent_id,))
-    if not rows:
-        raise UnknownPayment("The payment gateway does not know this payment.")
-    return _intent(rows[0])
+    return _own(cursor.execute(f"{_SELECT} WHERE intent_id = ?", (intent_id,)))
 
 
 def _of_order(cursor: Cursor, order_id: int) -> Intent:
     rows = cursor.execute(f"{_SELECT} WHERE order_id = ?", (order_id,))
     if not rows:
         raise UnknownOrder(f"There is no order {order_id}.")
+    return _own(rows)
+
+
+def _own(rows: Sequence[Row]) -> Intent:
+    if not rows or not rows[0][1].startswith(INTENT_PREFIX):
+        raise UnknownPayment("The embedded sandbox gateway does not know this payment.")
     return _intent(rows[0])
 
 

@@ -17,7 +17,8 @@ import stripe
 
 from ledger.errors import PaymentsUnavailable
 from ledger.payments.breaker import Breaker
-from ledger.payments.gateway import Dispute, Intent, Refund
+from ledger.payments.gateway import OPEN_INTENT, Dispute, Intent, Refund, check_repeated
+from ledger.payments.sandbox import INTENT_PREFIX as SANDBOX_PREFIX
 from ledger.payments.stripe_http import BoundedClient
 from ledger.payments.stripe_objects import Stamp, dispute_of, intent_of, refund_of
 from ledger.payments.stripe_refusals import is_outage, misunderstood, of_amount, of_intent, of_refund, translated
@@ -84,6 +85,10 @@ class StripeGateway:
         with translated(of_amount):
             return intent_of(self._call(create_once), self._stamp)
 
+    def owns(self, intent_id: str) -> bool:
+        """Whether it is not one of the sandbox's, which a ledger may have had before."""
+        return not intent_id.startswith(SANDBOX_PREFIX)
+
     def retrieve_intent(self, intent_id: str) -> Intent:
         """The intent as it is now."""
         with translated(of_intent):
@@ -94,7 +99,7 @@ class StripeGateway:
 
         def cancel() -> stripe.PaymentIntent:
             found = self._retrieve(intent_id)
-            if not intent_of(found, self._stamp).open:
+            if found.status not in OPEN_INTENT:
                 return found
             # The key is new: a refusal is kept with its key, and the intent may be open again by the next time.
             options: stripe.RequestOptions = {"idempotency_key": f"cancel-{intent_id}-{self._new_token()}"}
@@ -129,32 +134,38 @@ class StripeGateway:
             return made or _unstuck(create, idempotency_key, stripe.InvalidRequestError)
 
         with translated(of_refund):
-            return refund_of(self._call(refund_once), intent_id)
+            refund = refund_of(self._call(refund_once), intent_id)
+        check_repeated(refund, amount_in_cents)
+        return refund
 
     def list_refunds(self, intent_id: str) -> Iterator[Refund]:
         """Every refund of the intent, newest first. Each page is a call of its own."""
-        return (refund_of(found, intent_id) for found in self._all(self._refunds.list, payment_intent=intent_id))
+        return self._all(self._refunds.list, lambda found: refund_of(found, intent_id), payment_intent=intent_id)
 
     def list_intents(self, since: datetime) -> Iterator[Intent]:
         """Every intent made since then, newest first. Each page is a call of its own."""
-        listed = self._all(self._intents.list, created=_from(since), expand=["data.latest_charge"])
-        return (intent_of(found, self._stamp) for found in listed)
+        expand = ["data.latest_charge"]
+        return self._all(self._intents.list, lambda it: intent_of(it, self._stamp), created=_from(since), expand=expand)
 
     def list_disputes(self, since: datetime) -> Iterator[Dispute]:
         """Every dispute begun since then about an intent, newest first. Each page is a call of its own."""
-        listed = self._all(self._disputes.list, created=_from(since))
-        return (dispute for found in listed if (dispute := dispute_of(found)))
+        listed = self._all(self._disputes.list, dispute_of, created=_from(since))
+        return (dispute for dispute in listed if dispute is not None)
 
     def _refund_for(self, idempotency_key: str, intent_id: str) -> stripe.Refund | None:
+        """Among the latest hundred of the intent."""
         listed = self._refunds.list({"payment_intent": intent_id, "limit": _PAGE})
         return next((each for each in listed.data if _metadata(each).get(_REQUEST) == idempotency_key), None)
 
-    def _all(self, list_page: Callable[[Any], stripe.ListObject[Listed]], **params: object) -> Iterator[Listed]:
+    def _all(
+        self, list_page: Callable[[Any], stripe.ListObject[Listed]], read: Callable[[Listed], T], **params: object
+    ) -> Iterator[T]:
         asked: dict[str, object] = {"limit": _PAGE, **params}
         while True:
             with translated(misunderstood):
                 page = self._call(partial(list_page, asked))
-            yield from page.data
+                found = list(map(read, page.data))
+            yield from found
             if not page.has_more:
                 return
             asked = {**asked, "starting_after": page.data[-1].id}

@@ -64,6 +64,8 @@ def of_refund(error: stripe.StripeError) -> Exception:
     """The meaning where a refund was asked for."""
     if error.code == "resource_missing":
         return of_intent(error)
+    if error.code is None:
+        return RefundRefused("The payment gateway refuses this refund: nothing was received, or not as much is left.")
     return RefundRefused(f"The payment gateway refuses this refund: {_code(error)}.")
 
 

@@ -21,13 +21,17 @@ from ledger.errors import (
     LedgerError,
     OrderNotThereYet,
     PaymentNotConfirmed,
+    PaymentsUnavailable,
     RefundRefused,
     RefundRequired,
+    StorageUnavailable,
     UnknownOrder,
     UnknownPayment,
 )
 from ledger.outcomes import Outcome
-from ledger.payments.gateway import PaymentKind, PaymentNotice, Refund
+from ledger.payments.gateway import Intent, PaymentKind, PaymentNotice, Refund
+from ledger.payments.sandbox import SandboxGateway
+from ledger.receipts import key_digest
 from ledger.statuses import Status
 from ledger.storage.reservations import Reservations
 from projections.payments import PaymentSummary
@@ -209,10 +213,83 @@ def test_what_a_lost_dispute_took_needs_no_refund(store: Store) -> None:
     tell(store, dispute, "evt_2")
     assert owing(store) == [1]
     tell(store, replace(dispute, detail="lost"), "evt_3")
+    with pytest.raises(UnknownPayment):
+        store.gateway.retrieve_intent("pi_3of_another_gateway")
     assert (summary(store).lost, summary(store).needs_refund) == (AMOUNT - 100, True)
     assert refund(store, 100).amount == 100
     assert not summary(store).needs_refund
     assert owing(store) == []
+
+
+def test_an_order_whose_money_a_dispute_took_can_be_cancelled(store: Store) -> None:
+    place(store)
+    notice = store.gateway.settle(1)
+    tell(store, notice, "evt_1")
+    dispute = replace(notice, kind=PaymentKind.DISPUTE, reference="dp_1", detail="needs_response")
+    tell(store, dispute, "evt_2")
+    with pytest.raises(RefundRequired):
+        move(store, Status.CANCELLED, STAFF)
+    tell(store, replace(dispute, detail="lost"), "evt_3")
+    assert move(store, Status.CANCELLED, STAFF).status is Status.CANCELLED
+    assert not summary(store).needs_refund
+
+
+def test_the_key_of_a_refund_stands_for_it_whatever_comes_with_it(store: Store) -> None:
+    place(store)
+    pay(store)
+    intent_id = json.loads(store.ledger.history(1)[0].body)["payment_intent_id"]
+    # As when the first request's commit was lost: the gateway has the refund, and the log does not.
+    digest = key_digest(STAFF, Cause(idempotency_key="k", request_hash="a"))
+    made = store.gateway.refund(intent_id, 500, f"refund-1-{digest}")
+    with pytest.raises(IdempotencyKeyReused):
+        refund(store, 600, cause=Cause(idempotency_key="k", request_hash="b"))
+    again = refund(store, 500, cause=Cause(idempotency_key="k", request_hash="a"))
+    assert again.id == made.id
+    assert summary(store).refunded == 500
+
+
+def test_a_partial_refund_leaves_the_owner_an_order_that_was_paid(store: Store) -> None:
+    place(store)
+    pay(store)
+    refund(store, 1)
+    assert move(store, Status.COMPLETED).status is Status.COMPLETED
+
+
+def test_the_gateway_is_asked_to_close_only_what_may_be_open(store: Store) -> None:
+    asked: list[str] = []
+
+    class Counting(SandboxGateway):
+        def cancel_intent(self, intent_id: str) -> Intent:
+            asked.append(intent_id)
+            return super().cancel_intent(intent_id)
+
+    store.ledger = store.with_gateway(Counting(store.database))
+    for _ in range(3):
+        place(store)
+    move(store, Status.CANCELLED)
+    assert len(asked) == 1
+    store.gateway.settle(2)
+    store.ledger.change_status(2, Status.ORDER_PAID, actor=CUSTOMER, cause=Cause())
+    store.ledger.change_status(2, Status.SHIPPED, actor=STAFF, cause=Cause())
+    assert len(asked) == 1
+    store.ledger.change_status(3, Status.ORDER_PAID, actor=STAFF, cause=Cause())
+    store.ledger.change_status(3, Status.SHIPPED, actor=STAFF, cause=Cause())
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("error", [PaymentsUnavailable, UnknownPayment, StorageUnavailable])
+def test_a_move_that_is_made_is_answered_though_the_payment_could_not_be_closed(
+    store: Store, error: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Out(SandboxGateway):
+        def cancel_intent(self, intent_id: str) -> Intent:
+            raise error(intent_id)
+
+    store.ledger = store.with_gateway(Out(store.database))
+    place(store)
+    assert move(store, Status.DECLINED, STAFF) == Outcome(1, 2, Status.DECLINED)
+    assert "the payment of order 1 is still open" in caplog.text
+    store.assert_sound()
 
 
 def test_a_dispute_in_another_currency_is_counted_and_its_amount_is_not(store: Store) -> None:

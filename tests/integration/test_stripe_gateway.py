@@ -317,8 +317,24 @@ def test_an_answer_that_is_not_stripes_is_an_outage(stripe: StripeServer) -> Non
         kept = stripe.intents[intent_id].pop(missing)
         with pytest.raises(PaymentsUnavailable):
             gateway.retrieve_intent(intent_id)
+        with pytest.raises(PaymentsUnavailable):
+            list(gateway.list_intents(EVER))
         stripe.intents[intent_id][missing] = kept
     assert gateway.retrieve_intent(intent_id).id == intent_id
+
+
+def test_a_key_that_stands_for_another_refund(gateway: StripeGateway, stripe: StripeServer) -> None:
+    intent_id = create(gateway).id
+    stripe.pay(intent_id)
+    gateway.refund(intent_id, 500, "refund-17")
+    with pytest.raises(IdempotencyKeyReused):
+        gateway.refund(intent_id, 600, "refund-17")
+    assert len(stripe.refunds) == 1
+
+
+def test_what_was_not_paid_can_not_be_refunded(gateway: StripeGateway) -> None:
+    with pytest.raises(RefundRefused, match="nothing was received"):
+        gateway.refund(create(gateway).id, None, "refund-17")
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
