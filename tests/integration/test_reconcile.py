@@ -544,7 +544,7 @@ def test_reservations_are_forgotten_a_day_later_and_only_with_fix(desk: Desk) ->
 
 def test_paid_by_a_retry_while_it_is_being_cancelled(desk: Desk) -> None:
     """The intent had no order when it was looked at, and has one that is paid when cancelling it fails."""
-    order_id, intent_id = desk.order()
+    order_id, _ = desk.order()
     with desk.database.read() as cursor:
         rows = {table: cursor.execute(f"SELECT * FROM {table}") for table in ("orders", "payment_intents", "events")}
     _without(desk, rows)
