@@ -118,10 +118,10 @@ class Order:
             return
         status = payment.status_after(notice) if anomaly is None and self.status in UNPAID else None
         if status is None or status not in TRANSITIONS[self.status]:
-            self._record_payment(notice, anomaly, actor=actor, cause=cause.record(), timestamp=timestamp)
+            self._record_payment(notice, payment, anomaly, actor=actor, cause=cause.record(), timestamp=timestamp)
             return
         part = cause.record(self.version + 2)
-        self._record_payment(notice, anomaly, actor=actor, cause=part, timestamp=timestamp)
+        self._record_payment(notice, payment, anomaly, actor=actor, cause=part, timestamp=timestamp)
         self._change_status(status, actor=actor, cause=cause, timestamp=timestamp)
 
     def knows(self, notice: PaymentNotice) -> bool:
@@ -187,7 +187,14 @@ class Order:
         return self.payment.after_anomaly(notice, counts=ours)
 
     def _record_payment(
-        self, notice: PaymentNotice, anomaly: str | None, *, actor: Actor, cause: CauseRecord, timestamp: str
+        self,
+        notice: PaymentNotice,
+        payment: Payment,
+        anomaly: str | None,
+        *,
+        actor: Actor,
+        cause: CauseRecord,
+        timestamp: str,
     ) -> None:
         self._record(
             PaymentRecorded(
@@ -205,7 +212,7 @@ class Order:
                 detail=notice.detail,
                 anomaly=anomaly,
                 order_status=self.status.value,
-                totals=self._payment_after(notice, anomaly).totals(self.payment_records + 1),
+                totals=payment.totals(self.payment_records + 1),
             )
         )
 
@@ -242,6 +249,7 @@ class Order:
         if not intent.succeeded or (intent.amount_received, intent.currency) != (self.amount_in_cents, self.currency):
             raise PaymentNotConfirmed(f"The payment of order {self.order_id} has not succeeded.")
         notice = PaymentNotice(PaymentKind.RECEIVED, intent.id, intent.amount_received, intent.currency, timestamp)
-        if self._payment_after(notice, None) != self.payment:
+        payment = self._payment_after(notice, None)
+        if payment != self.payment:
             part = cause.record(self.version + 2)
-            self._record_payment(notice, None, actor=actor, cause=part, timestamp=timestamp)
+            self._record_payment(notice, payment, None, actor=actor, cause=part, timestamp=timestamp)

@@ -57,10 +57,11 @@ class RecordedEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """What one caller appends: all of it or nothing. ``payment_intents`` are rows of that table."""
+    """What one caller appends: all or nothing. ``payment_intents`` are rows of that table, ``beside`` of others."""
 
     events: Sequence[NewEvent]
     payment_intents: Sequence[Row] = ()
+    beside: Sequence[TableWrites] = ()
 
 
 InlineWrites = Callable[[Sequence[NewEvent]], list[TableWrites]]

@@ -30,9 +30,14 @@ class LogRecorder(ApplicationRecorder):
         self._commits: GroupCommit[Append, int] = GroupCommit(self._write)
 
     def insert_events(
-        self, stored_events: Sequence[StoredEvent], *, intents: Sequence[tuple[int, Intent]] = (), **options: Any
+        self,
+        stored_events: Sequence[StoredEvent],
+        *,
+        intents: Sequence[tuple[int, Intent]] = (),
+        beside: Sequence[TableWrites] = (),
+        **options: Any,
     ) -> Sequence[int] | None:
-        """Appends the events, the views they change and, for each new order, (order id, its payment intent).
+        """Appends the events, the views they change, for each new order (order id, its payment intent), and ``beside``.
 
         Returns their positions. Raises IntegrityError when a stream has that version already or a view's unique key
         is violated; then nothing was written. Raises StorageUnavailable when the database can't be used, or when too
@@ -43,7 +48,8 @@ class LogRecorder(ApplicationRecorder):
             raise TypeError(f"unknown options: {', '.join(options)}")
         if not stored_events:
             return None
-        append = Append([_new_event(event) for event in stored_events], [_intent_row(*intent) for intent in intents])
+        rows = [_intent_row(*intent) for intent in intents]
+        append = Append([_new_event(event) for event in stored_events], rows, beside)
         first = self._commits.submit(append)
         return list(range(first, first + len(append.events)))
 
@@ -54,6 +60,7 @@ class LogRecorder(ApplicationRecorder):
         writes = self._inline_writes(events)
         if intents:
             writes.append(TableWrites(PAYMENT_INTENTS, intents))
+        writes.extend(written for append in appends for written in append.beside)
         try:
             first = self._database.append(events, writes)
         except CommitUnknown:
