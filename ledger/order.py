@@ -20,17 +20,17 @@ from ledger.payments.gateway import Intent, PaymentGateway, PaymentKind, Payment
 from ledger.payments.payment import Payment, anomaly_of
 from ledger.statuses import TRANSITIONS, UNPAID, Status
 
-_STREAM_PREFIX = "order-"
+STREAM_PREFIX = "order-"
 
 
 def order_stream(order_id: int) -> str:
     """The name of an order's stream: order 17 lives in ``order-17``."""
-    return f"{_STREAM_PREFIX}{order_id}"
+    return f"{STREAM_PREFIX}{order_id}"
 
 
 def order_id_of(stream: str) -> int:
     """The id of the order whose stream this is."""
-    return int(stream.removeprefix(_STREAM_PREFIX))
+    return int(stream.removeprefix(STREAM_PREFIX))
 
 
 def place_order(

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import random
-import sys
-from collections.abc import Iterator
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
 from ledger.errors import SettingsError
 from scripts.bootstrap import Runtime, build
 from scripts.context import Session, WholeNumber, pass_session
+from scripts.progress import watch
 from scripts.sowing import Sower
 
 _LINES_EVERY = 5_000
@@ -33,7 +30,8 @@ def seed(session: Session, orders: int, seed_number: int, users: int) -> None:
     with build(settings) as runtime:
         runtime.require_sandbox("seed")
         runtime.migrate()
-        _report(session, _sower(runtime, seed_number, users).sow(orders), orders)
+        batches = _sower(runtime, seed_number, users).sow(orders)
+        watch(session, batches, orders, "orders", every=_LINES_EVERY)
     session.say(f"{orders:,} {'order was' if orders == 1 else 'orders were'} added.")
 
 
@@ -46,18 +44,3 @@ def _sower(runtime: Runtime, seed_number: int, users: int) -> Sower:
         rng=random.Random(seed_number),  # noqa: S311 - histories, not secrets
         users=users,
     )
-
-
-def _report(session: Session, batches: Iterator[int], orders: int) -> None:
-    if sys.stderr.isatty() and not session.quiet:
-        with Progress(console=Console(stderr=True)) as progress:
-            task = progress.add_task("orders", total=orders)
-            for count in batches:
-                progress.advance(task, count)
-        return
-    done = said = 0
-    for count in batches:
-        done += count
-        if done - said >= _LINES_EVERY and done < orders:
-            said = done
-            session.say(f"{done:,} of {orders:,} orders")
