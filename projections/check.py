@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from eventsourcing.persistence import IntegrityError
 
 from ledger.storage import Cursor, Database
 from ledger.storage.log import RecordedEvent
 from ledger.storage.recorder import read_log
-from projections.store import VIEWS, fold
+from projections.fold import fold
+from projections.live import LiveViews
+from projections.store import VIEWS
 from projections.view import View
 
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IntegrityError)
 """How bodies that are not what their type says show themselves."""
 
 
-def differences(database: Database) -> list[str]:
+def differences(database: Database, known: Sequence[View] = VIEWS) -> list[str]:
     """What is wrong, a sentence each; empty when the log is sound and every view equals its replay."""
-    with database.snapshot() as cursor:
+    with LiveViews(database, known).snapshot() as (cursor, live):
         found = list(_log_faults(read_log(cursor)))
-        for view in VIEWS:
+        for view in live.views:
             found.extend(_view_differences(cursor, view))
         found.extend(_intent_differences(cursor))
     return found

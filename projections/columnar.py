@@ -15,6 +15,7 @@ from ledger.storage import Cursor
 from ledger.storage.log import RecordedEvent
 from ledger.storage.recorder import read_log
 from ledger.storage.tables import Row
+from projections.live import LiveSet
 
 EVENT_COLUMNS = (
     "position",
@@ -44,9 +45,9 @@ ORDER_COLUMNS = (
     "products",
 )
 _ORDERS = (
-    "SELECT order_id, user_id, status, orders.version, document, currency, intent_id, coalesce(received, 0),"
+    "SELECT order_id, user_id, status, version, document, currency, intent_id, coalesce(received, 0),"
     " coalesce(refunded, 0), coalesce(open_disputes, 0), coalesce(lost_disputes, 0)"
-    " FROM orders JOIN payment_intents USING (order_id) LEFT JOIN payments USING (order_id) ORDER BY order_id"
+    " FROM {orders} JOIN payment_intents USING (order_id) LEFT JOIN {payments} USING (order_id) ORDER BY order_id"
 )
 _MONTH = len("2026-01")
 
@@ -63,9 +64,9 @@ def events(cursor: Cursor) -> Iterator[Dated]:
     return map(_event, read_log(cursor))
 
 
-def orders(cursor: Cursor) -> Iterator[Dated]:
+def orders(cursor: Cursor, live: LiveSet) -> Iterator[Dated]:
     """Every order by id, as ORDER_COLUMNS, with the month in which it was placed."""
-    return map(_order, cursor.stream(_ORDERS))
+    return map(_order, cursor.stream(live.named(_ORDERS)))
 
 
 def head(cursor: Cursor) -> int:
@@ -73,9 +74,9 @@ def head(cursor: Cursor) -> int:
     return int(cursor.execute("SELECT coalesce(max(position), 0) FROM events")[0][0])
 
 
-def order_count(cursor: Cursor) -> int:
+def order_count(cursor: Cursor, live: LiveSet) -> int:
     """How many orders there are."""
-    return int(cursor.execute("SELECT count(*) FROM orders")[0][0])
+    return int(cursor.execute(live.named("SELECT count(*) FROM {orders}"))[0][0])
 
 
 def _event(event: RecordedEvent) -> Dated:

@@ -7,20 +7,20 @@ from collections.abc import Iterator, Sequence
 from ledger.payments.comparison import Standing
 from ledger.payments.gateway import Intent
 from ledger.statuses import GIVEN_UP, UNPAID, Status
-from ledger.storage import Database
 from ledger.storage.tables import Row
+from projections.live import LiveViews
 
 _SELECT = (
     "SELECT order_id, intent_id, status, coalesce(phase, ''), coalesce(received, 0), coalesce(refunded, 0), currency"
-    " FROM orders JOIN payment_intents USING (order_id) LEFT JOIN payments USING (order_id)"
+    " FROM {orders} JOIN payment_intents USING (order_id) LEFT JOIN {payments} USING (order_id)"
 )
 
 
 class StandingReads:
     """The queries of reconciliation (its Standings port). Every method may raise StorageUnavailable."""
 
-    def __init__(self, database: Database, *, page: int = 500) -> None:
-        self._database = database
+    def __init__(self, views: LiveViews, *, page: int = 500) -> None:
+        self._views = views
         self._page = page
 
     def of(self, intents: Sequence[Intent]) -> list[Standing]:
@@ -40,16 +40,14 @@ class StandingReads:
     def _among(self, column: str, values: Sequence[object]) -> list[Standing]:
         if not values:
             return []
-        with self._database.read() as cursor:
-            rows = cursor.execute(f"{_SELECT} WHERE {column} IN ({_marks(values)})", values)
+        rows = self._views.read(f"{_SELECT} WHERE {column} IN ({_marks(values)})", values)
         return [_standing(row) for row in rows]
 
     def _pages(self, condition: str, statuses: frozenset[Status]) -> Iterator[list[Standing]]:
         query = f"{_SELECT} WHERE {condition} AND order_id > ? ORDER BY order_id LIMIT ?"
         last = 0
         while True:
-            with self._database.read() as cursor:
-                rows = cursor.execute(query, (*(status.value for status in statuses), last, self._page))
+            rows = self._views.read(query, (*(status.value for status in statuses), last, self._page))
             if not rows:
                 return
             yield [_standing(row) for row in rows]

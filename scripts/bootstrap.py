@@ -27,10 +27,11 @@ from ledger.storage.reservations import Reservations
 from projections.health import Health
 from projections.idempotency import ReceiptReads
 from projections.leads import LeadReads
+from projections.live import LiveViews
 from projections.migrate import migrate
 from projections.orders import OrderReads
 from projections.payments import PaymentReads
-from projections.store import inline_writes
+from projections.store import VIEWS
 from scripts.gateway import choose_gateway, make_webhooks
 
 
@@ -40,6 +41,7 @@ class Runtime:
 
     settings: Settings
     database: Database
+    views: LiveViews
     services: Services
     gateway: PaymentGateway
     sandbox: SandboxGateway | None
@@ -86,10 +88,11 @@ def build(settings: Settings) -> Runtime:
     catalogue = Catalogue.load(settings.catalogue)
     database = open_database(settings.database_url, pool_size=settings.db_pool_size, timeout=settings.db_timeout)
     chosen = choose_gateway(settings, database)
+    views = LiveViews(database, VIEWS)
     reservations = Reservations(database)
     ports = Ports(
-        recorder=LogRecorder(database, inline_writes),
-        receipts=ReceiptReads(database),
+        recorder=LogRecorder(database, views),
+        receipts=ReceiptReads(views),
         gateway=chosen.gateway,
         catalogue=catalogue,
         currency=settings.currency,
@@ -98,14 +101,14 @@ def build(settings: Settings) -> Runtime:
     )
     services = Services(
         ledger=OrderLedger(ports),
-        orders=OrderReads(database),
-        payments=PaymentReads(database),
-        leads=LeadReads(database),
+        orders=OrderReads(views),
+        payments=PaymentReads(views),
+        leads=LeadReads(views),
         catalogue=catalogue,
         health=Health(database),
         webhooks=make_webhooks(settings),
     )
-    return Runtime(settings, database, services, chosen.gateway, chosen.sandbox)
+    return Runtime(settings, database, views, services, chosen.gateway, chosen.sandbox)
 
 
 def token_verifier(settings: Settings) -> TokenVerifier:

@@ -28,10 +28,10 @@ def export_parquet(session: Session, directory: Path) -> None:
         runtime.require_ready()
         unfinished = _beside(directory)
         try:
-            with runtime.database.snapshot() as cursor:
-                events, orders = columnar.head(cursor), columnar.order_count(cursor)
+            with runtime.views.snapshot() as (cursor, live):
+                events, orders = columnar.head(cursor), columnar.order_count(cursor, live)
                 watch(session, write_events(arrow, cursor, unfinished), events, "events", every=_LINES_EVERY)
-                watch(session, write_orders(arrow, cursor, unfinished), orders, "orders", every=_LINES_EVERY)
+                watch(session, write_orders(arrow, cursor, live, unfinished), orders, "orders", every=_LINES_EVERY)
             unfinished.replace(directory)
         except OSError as error:
             raise SettingsError(f"{directory} can't be written: {error.strerror or error}") from error

@@ -14,6 +14,7 @@ from ledger.errors import SettingsError
 from ledger.storage import Cursor
 from projections import columnar
 from projections.columnar import Dated
+from projections.live import LiveSet
 
 _ROWS = 16_384
 """Rows of a row group, and so held in memory for each month that is being written."""
@@ -116,7 +117,7 @@ def write_events(arrow: Arrow, cursor: Cursor, directory: Path) -> Iterator[int]
     return _write(arrow, schema, columnar.events(cursor), directory / "events")
 
 
-def write_orders(arrow: Arrow, cursor: Cursor, directory: Path) -> Iterator[int]:
+def write_orders(arrow: Arrow, cursor: Cursor, live: LiveSet, directory: Path) -> Iterator[int]:
     """The same of ``orders``; the cursor is to be that of the events, so that both are of one moment."""
     schema = arrow.schema(columnar.ORDER_COLUMNS, columnar.head(cursor))
-    return _write(arrow, schema, columnar.orders(cursor), directory / "orders")
+    return _write(arrow, schema, columnar.orders(cursor, live), directory / "orders")

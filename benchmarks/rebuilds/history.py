@@ -8,8 +8,9 @@ from benchmarks import rows
 from ledger.storage import Database, open_database
 from ledger.storage.log import PAYMENT_INTENTS, NewEvent
 from ledger.storage.tables import TableWrites
+from projections.live import writes_of
 from projections.migrate import migrate
-from projections.store import inline_writes
+from projections.store import VIEWS
 
 EVENTS_OF_ORDER = 3
 _BATCH = 2000
@@ -53,7 +54,7 @@ def _append(database: Database, batch: list[NewEvent], made: list[int]) -> None:
     if made:
         assert list(database.next_order_ids(len(made))) == made
     intents = TableWrites(PAYMENT_INTENTS, [rows.intent_row(order_id) for order_id in made])
-    database.append(batch, [*inline_writes(batch), intents])
+    database.append(batch, [*writes_of(VIEWS, batch), intents])
 
 
 def _at(batches: list[range], place: int) -> range:

@@ -10,10 +10,10 @@ from uuid import UUID
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent, Subscription
 
 from ledger.payments.gateway import Intent
-from ledger.storage.database import CommitUnknown, Cursor, Database
+from ledger.storage.database import CommitUnknown, Cursor, Database, ViewsMoved
 from ledger.storage.group_commit import GroupCommit
-from ledger.storage.log import COLUMNS, PAYMENT_INTENTS, Append, InlineWrites, NewEvent, RecordedEvent
-from ledger.storage.tables import TableWrites
+from ledger.storage.log import COLUMNS, PAYMENT_INTENTS, Append, InlineViews, NewEvent, RecordedEvent
+from ledger.storage.tables import Row, TableWrites
 
 
 class LogRecorder(ApplicationRecorder):
@@ -24,9 +24,9 @@ class LogRecorder(ApplicationRecorder):
     time share a transaction.
     """
 
-    def __init__(self, database: Database, inline_writes: InlineWrites) -> None:
+    def __init__(self, database: Database, views: InlineViews) -> None:
         self._database = database
-        self._inline_writes = inline_writes
+        self._views = views
         self._commits: GroupCommit[Append, int] = GroupCommit(self._write)
 
     def insert_events(
@@ -57,18 +57,26 @@ class LogRecorder(ApplicationRecorder):
         """Commits all the appends as one; returns the position of each one's first event."""
         events = [event for append in appends for event in append.events]
         intents = [row for append in appends for row in append.payment_intents]
-        writes = self._inline_writes(events)
-        if intents:
-            writes.append(TableWrites(PAYMENT_INTENTS, intents))
-        writes.extend(written for append in appends for written in append.beside)
+        beside = [written for append in appends for written in append.beside]
         try:
-            first = self._database.append(events, writes)
+            first = self._append(events, intents, beside)
+        except ViewsMoved:  # nothing was written
+            self._views.look_again()
+            first = self._append(events, intents, beside)
+        return list(accumulate((len(append.events) for append in appends[:-1]), initial=first))
+
+    def _append(self, events: Sequence[NewEvent], intents: Sequence[Row], beside: Sequence[TableWrites]) -> int:
+        generation, writes = self._views.written(events)
+        writes.extend(beside)
+        if intents:
+            writes.append(TableWrites(PAYMENT_INTENTS, list(intents)))
+        try:
+            return self._database.append(events, writes, generation)
         except CommitUnknown:
             found = self._position_of(events[0])
             if found is None:
                 raise
-            first = found
-        return list(accumulate((len(append.events) for append in appends[:-1]), initial=first))
+            return found
 
     def _position_of(self, event: NewEvent) -> int | None:
         """Where this very event stands: the connection may have broken after the commit, before its answer came.

@@ -27,8 +27,9 @@ from ledger.storage.recorder import LogRecorder
 from ledger.storage.reservations import Reservations
 from projections.check import differences
 from projections.idempotency import ReceiptReads
+from projections.live import LiveViews
 from projections.migrate import migrate
-from projections.store import inline_writes
+from projections.store import VIEWS
 from tests.support.proxy import Cut, Proxy
 from tests.support.storages import CUSTOMER, Store, opened_store
 
@@ -203,9 +204,10 @@ class GatewayThatNeedsTheDatabase(SandboxGateway):
 def test_no_connection_is_held_while_the_gateway_thinks(postgres_url: str) -> None:
     database = open_database(postgres_url, pool_size=1, timeout=1)
     migrate(database)
+    views = LiveViews(database, VIEWS)
     ports = Ports(
-        recorder=LogRecorder(database, inline_writes),
-        receipts=ReceiptReads(database),
+        recorder=LogRecorder(database, views),
+        receipts=ReceiptReads(views),
         gateway=GatewayThatNeedsTheDatabase(database),
         catalogue=Catalogue.load(None),
         currency="usd",

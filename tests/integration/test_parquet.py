@@ -19,7 +19,9 @@ from ledger.cart import CartItem
 from ledger.leads import LeadMove
 from ledger.statuses import Status
 from projections import columnar
+from projections.live import LiveViews
 from projections.orders import as_object
+from projections.store import VIEWS
 from scripts import cli
 from scripts.parquet_files import Arrow, write_events, write_orders
 from tests.support.storages import CUSTOMER, PAYMENTS, STAFF, Store, opened_store
@@ -138,13 +140,13 @@ def test_what_is_committed_meanwhile_is_in_no_part_of_it(database_url: str, tmp_
         for _ in range(3):
             store.ledger.create_order([CartItem("1")], actor=CUSTOMER, cause=Cause())
         arrow = Arrow()
-        with store.database.snapshot() as cursor:
+        with LiveViews(store.database, VIEWS).snapshot() as (cursor, live):
             assert columnar.head(cursor) == 3
             with opened_store(database_url) as other:
                 other.ledger.create_order([CartItem("1")], actor=CUSTOMER, cause=Cause())
                 other.ledger.change_status(1, Status.DECLINED, actor=STAFF, cause=Cause())
             assert sum(write_events(arrow, cursor, tmp_path)) == 3
-            assert sum(write_orders(arrow, cursor, tmp_path)) == 3
+            assert sum(write_orders(arrow, cursor, live, tmp_path)) == 3
     assert len(rows(tmp_path, "events")) == 3
     assert [row["status"] for row in rows(tmp_path, "orders")] == ["pending"] * 3
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,10 +18,12 @@ from ledger.storage.reservations import Reservations
 from projections.check import differences
 from projections.idempotency import ReceiptReads
 from projections.leads import LeadReads
+from projections.live import LiveViews
 from projections.migrate import migrate
 from projections.orders import OrderReads
 from projections.payments import PaymentReads
-from projections.store import inline_writes
+from projections.store import VIEWS
+from projections.view import View
 
 CUSTOMER, OTHER = Actor(1, Role.CUSTOMER), Actor(2, Role.CUSTOMER)
 PAYMENTS = Actor(None, Role.PAYMENTS)
@@ -58,15 +60,16 @@ class Store:
 
 
 @contextmanager
-def opened_store(url: str) -> Iterator[Store]:
-    """A migrated ledger at this URL, closed at the end."""
+def opened_store(url: str, known: Sequence[View] = VIEWS) -> Iterator[Store]:
+    """A migrated ledger at this URL, closed at the end; of the release whose views these are."""
     database = open_database(url)
-    migrate(database)
+    migrate(database, known)
     clock = TickingClock()
     gateway = SandboxGateway(database, clock=clock)
+    views = LiveViews(database, known)
     ports = Ports(
-        recorder=LogRecorder(database, inline_writes),
-        receipts=ReceiptReads(database),
+        recorder=LogRecorder(database, views),
+        receipts=ReceiptReads(views),
         gateway=gateway,
         catalogue=Catalogue.load(None),
         currency="usd",
@@ -75,7 +78,7 @@ def opened_store(url: str) -> Iterator[Store]:
         clock=clock,
     )
     ledger = OrderLedger(ports)
-    reads = (OrderReads(database), LeadReads(database), ports.receipts, PaymentReads(database))
+    reads = (OrderReads(views), LeadReads(views), ports.receipts, PaymentReads(views))
     try:
         yield Store(database, ports.recorder, gateway, ledger, *reads)
     finally:
