@@ -66,6 +66,8 @@ class OrderCreated(_Versioned, gc=False, kw_only=True):
     user_id: int
     lines: list[Line]
     amount_in_cents: int
+    currency: str
+    payment_intent_id: str
 
 
 class StatusChanged(_Versioned, gc=False, kw_only=True):

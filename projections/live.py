@@ -9,20 +9,21 @@ rebuild has made the new ones; and code that does not know what is in force writ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
 from ledger.errors import StorageUnavailable
 from ledger.storage import Cursor, Database
-from ledger.storage.database import ViewsMoved
+from ledger.storage.database import ScratchCursor, ViewsMoved
 from ledger.storage.log import Event, NewEvent, Written
 from ledger.storage.tables import Row, TableWrites
 from projections.fold import Rows, facts_of
 from projections.view import View
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Cursor)
 
 
 class UnknownViews(StorageUnavailable):
@@ -127,10 +128,18 @@ class LiveViews:
     def snapshot(self) -> Iterator[tuple[Cursor, LiveSet]]:
         """A snapshot of the database, and what is in force there until it ends."""
         with ExitStack() as stack:
-            yield self._twice(lambda live: self._entered(stack, live))
+            yield self._twice(lambda live: self._entered(stack, self.database.snapshot, live))
 
-    def _entered(self, stack: ExitStack, live: LiveSet) -> tuple[Cursor, LiveSet]:
-        cursor = stack.enter_context(self.database.snapshot(list(live.tables.values())))
+    @contextmanager
+    def scratch(self) -> Iterator[tuple[ScratchCursor, LiveSet]]:
+        """The same with temporary tables, see ``Database.scratch``."""
+        with ExitStack() as stack:
+            yield self._twice(lambda live: self._entered(stack, self.database.scratch, live))
+
+    def _entered(
+        self, stack: ExitStack, enter: Callable[[Sequence[str]], AbstractContextManager[C]], live: LiveSet
+    ) -> tuple[C, LiveSet]:
+        cursor = stack.enter_context(enter(list(live.tables.values())))
         found = live_set(cursor, self._known)
         if found.generation != live.generation:
             stack.close()

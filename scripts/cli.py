@@ -14,6 +14,7 @@ import click
 from ledger.errors import LedgerError, SettingsError
 from scripts.bench import bench
 from scripts.bootstrap import environment
+from scripts.check import check
 from scripts.context import Session
 from scripts.database import doctor, migrate
 from scripts.parquet import export
@@ -59,7 +60,7 @@ def main(ctx: click.Context, quiet: bool) -> None:
     ctx.obj = Session(environment(), quiet=quiet)
 
 
-for command in (serve, token, migrate, doctor, settings, pay, reconcile, seed, replay, export, bench):
+for command in (serve, token, migrate, doctor, check, settings, pay, reconcile, seed, replay, export, bench):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -8,16 +8,15 @@ from pathlib import Path
 import click
 
 from ledger.errors import LedgerError, SettingsError
-from projections.check import differences
+from projections.check import check
 from scripts.bootstrap import Runtime, build, token_verifier
+from scripts.check import told
 from scripts.context import Session, pass_session
 from scripts.gateway import described
 from scripts.secret import with_kept_secret
 from scripts.settings_cmd import without_password
 
 _SQLITE = "sqlite:///"
-_SHOWN = 20
-"""Faults shown of one kind: enough to see the pattern."""
 
 
 @click.command("migrate")
@@ -36,10 +35,8 @@ def doctor(session: Session, ctx: click.Context) -> None:
     """Check settings, database, log and views, in words; exit 1 when something is not sound."""
     sound = True
     for subject, faults in _examine(session):
-        for fault in faults[:_SHOWN]:
+        for fault in faults:
             click.echo(f"{subject}: {fault}")
-        if len(faults) > _SHOWN:
-            click.echo(f"{subject}: and {len(faults) - _SHOWN} more")
         if not faults:
             _tell(session, f"{subject}: sound")
         sound = sound and not faults
@@ -68,7 +65,7 @@ def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
         yield f"database {without_password(settings.database_url)}", unready
         if not unready:
             head = runtime.services.health.head()
-            yield f"log and views ({head:,} events)", _faults(lambda: differences(runtime.database))
+            yield f"log and views ({head:,} events)", _faults(lambda: list(told(check(runtime.database))))
 
 
 def _token_faults(session: Session) -> list[str]:

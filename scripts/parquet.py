@@ -13,7 +13,7 @@ from projections import columnar
 from scripts.bootstrap import build
 from scripts.context import Session, pass_session
 from scripts.parquet_files import Arrow, write_events, write_orders
-from scripts.progress import watch
+from scripts.progress import watching
 
 _LINES_EVERY = 500_000
 
@@ -30,8 +30,11 @@ def export_parquet(session: Session, directory: Path) -> None:
         try:
             with runtime.views.snapshot() as (cursor, live):
                 events, orders = columnar.head(cursor), columnar.order_count(cursor, live)
-                watch(session, write_events(arrow, cursor, unfinished), events, "events", every=_LINES_EVERY)
-                watch(session, write_orders(arrow, cursor, live, unfinished), orders, "orders", every=_LINES_EVERY)
+                with watching(session, events + orders, "rows", every=_LINES_EVERY) as advance:
+                    for count in write_events(arrow, cursor, unfinished):
+                        advance(count)
+                    for count in write_orders(arrow, cursor, live, unfinished):
+                        advance(count)
             unfinished.replace(directory)
         except OSError as error:
             raise SettingsError(f"{directory} can't be written: {error.strerror or error}") from error

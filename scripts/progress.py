@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import Progress
 
 from scripts.context import Session
 
+Advance = Callable[[int], None]
+"""Takes how many more are done."""
 
-def watch(session: Session, counts: Iterable[int], total: int, what: str, *, every: int) -> None:
-    """Lets ``counts`` run to its end, each being so many more of ``total`` done; a line each ``every`` of them."""
+
+@contextmanager
+def watching(session: Session, total: int, what: str, *, every: int) -> Iterator[Advance]:
+    """Shows how much of ``total`` is done; where there is no terminal, in a line each ``every`` of them."""
     if sys.stderr.isatty() and not session.quiet:
-        with Progress(console=Console(stderr=True)) as progress:
+        # What is printed meanwhile goes through it where it would be drawn over it, and past it into files and pipes.
+        with Progress(console=Console(stderr=True), redirect_stdout=sys.stdout.isatty()) as progress:
             task = progress.add_task(what, total=total)
-            for count in counts:
-                progress.advance(task, count)
+            yield lambda count: progress.advance(task, count)
         return
     done = said = 0
-    for count in counts:
+
+    def advance(count: int) -> None:
+        nonlocal done, said
         done += count
         if done - said >= every and done < total:
             said = done
             session.say(f"{done:,} of {total:,} {what}")
+
+    yield advance

@@ -9,7 +9,7 @@ import click
 from ledger.errors import SettingsError
 from scripts.bootstrap import Runtime, build
 from scripts.context import Session, WholeNumber, pass_session
-from scripts.progress import watch
+from scripts.progress import watching
 from scripts.sowing import Sower
 
 _LINES_EVERY = 5_000
@@ -30,8 +30,9 @@ def seed(session: Session, orders: int, seed_number: int, users: int) -> None:
     with build(settings) as runtime:
         runtime.require_sandbox("seed")
         runtime.migrate()
-        batches = _sower(runtime, seed_number, users).sow(orders)
-        watch(session, batches, orders, "orders", every=_LINES_EVERY)
+        with watching(session, orders, "orders", every=_LINES_EVERY) as advance:
+            for count in _sower(runtime, seed_number, users).sow(orders):
+                advance(count)
     session.say(f"{orders:,} {'order was' if orders == 1 else 'orders were'} added.")
 
 

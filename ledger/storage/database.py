@@ -53,6 +53,16 @@ class BulkCursor(Cursor, Protocol):
         """Sets these columns of rows, each given as its new values followed by its key; returns how many were there."""
 
 
+class ScratchCursor(BulkCursor, Protocol):
+    """A cursor with tables of its own, which nobody else sees."""
+
+    def create(self, table: Table) -> None:
+        """Makes an empty temporary table, with its primary key only."""
+
+    def attempt(self) -> AbstractContextManager[None]:
+        """What fails inside is undone, and what was done before is left as it is."""
+
+
 class Bulk(Protocol):
     """The connections of one long job: none of the requests' time-outs, and no lock that they would notice for long."""
 
@@ -111,6 +121,9 @@ class Database(Protocol):
         Tables that a rebuild may swap are to be named: they stay the ones they are until the block ends. A swap waits
         for that. Raises ViewsMoved when one is not there.
         """
+
+    def scratch(self, tables: Sequence[str] = ()) -> AbstractContextManager[ScratchCursor]:
+        """The same on a connection of its own, with temporary tables; they are gone when the block ends."""
 
     def write(self) -> AbstractContextManager[Cursor]:
         """A transaction that holds the writers' lock from its start; committed, durably, when the block ends well."""

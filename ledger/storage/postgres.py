@@ -15,7 +15,7 @@ from ledger.errors import SettingsError, StorageUnavailable
 from ledger.storage.database import CommitUnknown, Dialect
 from ledger.storage.log import ANY_GENERATION, NewEvent
 from ledger.storage.postgres_append import append_statement
-from ledger.storage.postgres_bulk import PostgresBulk, alone, configure_bulk
+from ledger.storage.postgres_bulk import PostgresBulk, PostgresScratchCursor, alone, configure_bulk
 from ledger.storage.postgres_cursor import PostgresCursor, errors_translated, first_line
 from ledger.storage.postgres_prepared import ConnectionLost, PreparedConnection
 from ledger.storage.schema import WRITERS_LOCK
@@ -88,11 +88,18 @@ class PostgresDatabase:
         with self._connection() as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             connection.execute("SET LOCAL statement_timeout = 0")
-            if tables:
-                # First of all: the snapshot is taken by the first query, and a table that were swapped in after that
-                # would show what it held then, which is half of it.
-                connection.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS SHARE MODE".encode())
+            _hold(connection, tables)
             yield PostgresCursor(connection)
+
+    @contextmanager
+    def scratch(self, tables: Sequence[str] = ()) -> Iterator[PostgresScratchCursor]:
+        # Not of the pool, whose planner is held to small queries.
+        with errors_translated(), closing(self._connected()) as connection:
+            configure_bulk(connection)
+            with connection.transaction(force_rollback=True):
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                _hold(connection, tables)
+                yield PostgresScratchCursor(connection)
 
     @contextmanager
     def write(self) -> Iterator[PostgresCursor]:
@@ -119,12 +126,7 @@ class PostgresDatabase:
 
     @contextmanager
     def bulk(self, job: str, *, wait: bool = False) -> Iterator[PostgresBulk]:
-        options: dict[str, Any] = {"autocommit": True, "prepare_threshold": None, "connect_timeout": CONNECT_TIMEOUT}
-        with (
-            errors_translated(),
-            closing(PreparedConnection.connect(self._url, **options)) as writer,
-            closing(PreparedConnection.connect(self._url, **options)) as reader,
-        ):
+        with errors_translated(), closing(self._connected()) as writer, closing(self._connected()) as reader:
             for connection in (writer, reader):
                 configure_bulk(connection)
             with alone(writer, job, wait=wait):
@@ -132,6 +134,11 @@ class PostgresDatabase:
 
     def close(self) -> None:
         self._pool.close()
+
+    def _connected(self) -> PreparedConnection:
+        """A connection beside the pool's."""
+        options: dict[str, Any] = {"autocommit": True, "prepare_threshold": None, "connect_timeout": CONNECT_TIMEOUT}
+        return PreparedConnection.connect(self._url, **options)
 
     @contextmanager
     def _connection(self) -> Iterator[PreparedConnection]:
@@ -178,3 +185,13 @@ class PostgresDatabase:
         }
         calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
         connection.execute(f"SELECT {calls}", [part for setting in settings.items() for part in setting])
+
+
+def _hold(connection: Connection, tables: Sequence[str]) -> None:
+    """Keeps swaps away from the tables until the transaction ends.
+
+    First of all in it: the snapshot is taken by the first query, and a table that were swapped in after that would show
+    what it held then, which is half of it.
+    """
+    if tables:
+        connection.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS SHARE MODE".encode())

@@ -58,6 +58,18 @@ class PostgresBulkCursor(PostgresCursor):
         return self._connection.execute(statement.encode(), values).rowcount
 
 
+class PostgresScratchCursor(PostgresBulkCursor):
+    """A cursor on a connection whose transaction will be rolled back."""
+
+    def create(self, table: Table) -> None:
+        self.execute(for_dialect(table.temporary_ddl(), "postgres"))
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        with errors_translated(), self._connection.transaction():
+            yield
+
+
 class PostgresBulk:
     """Works on ``writer``; reads the log on ``reader``."""
 

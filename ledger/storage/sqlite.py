@@ -19,7 +19,7 @@ from ledger.errors import AlreadyRunning, StorageUnavailable
 from ledger.storage.database import Dialect, ViewsMoved
 from ledger.storage.log import ANY_GENERATION, COLUMNS, NewEvent
 from ledger.storage.pace import Pace
-from ledger.storage.sqlite_bulk import LOCK_TIMEOUT, SqliteBulk, file_lock
+from ledger.storage.sqlite_bulk import LOCK_TIMEOUT, SqliteBulk, SqliteScratchCursor, file_lock
 from ledger.storage.sqlite_cursor import SqliteCursor, errors_translated, transaction
 from ledger.storage.tables import TableWrites
 
@@ -62,9 +62,18 @@ class SqliteDatabase:
     @contextmanager
     def snapshot(self, tables: Sequence[str] = ()) -> Iterator[SqliteCursor]:
         with errors_translated(), self._reader() as connection, transaction(connection, "BEGIN"):
-            for table in tables:  # no swap can change what the snapshot sees, once it is taken by a first look
-                connection.execute(f"SELECT 1 FROM {table} LIMIT 0")
+            _look_at(connection, tables)
             yield SqliteCursor(connection)
+
+    @contextmanager
+    def scratch(self, tables: Sequence[str] = ()) -> Iterator[SqliteScratchCursor]:
+        with errors_translated(), self._own() as connection:
+            connection.execute("BEGIN")
+            try:
+                _look_at(connection, tables)
+                yield SqliteScratchCursor(connection)
+            finally:
+                connection.execute("ROLLBACK")
 
     @contextmanager
     def write(self) -> Iterator[SqliteCursor]:
@@ -140,6 +149,16 @@ class SqliteDatabase:
             self._take_back(connection)
 
     @contextmanager
+    def _own(self) -> Iterator[sqlite3.Connection]:
+        """A connection that nobody else uses meanwhile."""
+        if self._in_memory:
+            with self._turn():
+                yield self._shared()
+            return
+        with closing(self._connect("FULL")) as connection:
+            yield connection
+
+    @contextmanager
     def _turn(self) -> Iterator[None]:
         """The turn to write, waited for no longer than SQLite's own lock would be."""
         if not self._writers.acquire(timeout=self._timeout):
@@ -209,3 +228,9 @@ class SqliteDatabase:
         self._file = self._file or (found.st_dev, found.st_ino)
         if self._file != (found.st_dev, found.st_ino):
             raise StorageUnavailable("The database's file was replaced while in use: start again on the new one.")
+
+
+def _look_at(connection: sqlite3.Connection, tables: Sequence[str]) -> None:
+    """Takes the snapshot, which no swap can change any more."""
+    for table in tables:
+        connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()

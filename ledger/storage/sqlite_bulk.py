@@ -36,6 +36,25 @@ class SqliteBulkCursor(SqliteCursor):
         return self._connection.executemany(table.update_sql(columns), rows).rowcount
 
 
+class SqliteScratchCursor(SqliteBulkCursor):
+    """A cursor on a connection whose transaction will be rolled back."""
+
+    def create(self, table: Table) -> None:
+        self.execute(for_dialect(table.temporary_ddl(), "sqlite"))
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        with errors_translated():
+            self.execute("SAVEPOINT attempt")
+            try:
+                yield
+            except BaseException:
+                self.execute("ROLLBACK TO attempt")
+                raise
+            finally:
+                self.execute("RELEASE attempt")
+
+
 class SqliteBulk:
     """Works on ``writer``, in ``turn`` with the other threads of this process; reads the log on ``reader``."""
 
