@@ -14,7 +14,7 @@ from ledger.storage import Cursor, Database
 from projections.compare import Finding, differences_of
 from projections.live import LiveViews
 from projections.poison import Poison
-from projections.replay import INTENTS, Tell, replay
+from projections.replay import INTENTS, PAGE, Tell, replay
 from projections.store import VIEWS
 from projections.view import View
 
@@ -49,11 +49,17 @@ def differences(database: Database, known: Sequence[View] = VIEWS) -> list[str]:
 
 
 def check(
-    database: Database, known: Sequence[View] = VIEWS, *, only: str | None = None, tell: Tell = _silent
+    database: Database,
+    known: Sequence[View] = VIEWS,
+    *,
+    only: str | None = None,
+    tell: Tell = _silent,
+    page: int = PAGE,
 ) -> Iterator[Finding]:
     """Looks at all of the ledger, or at one view ``only``, and yields what is not sound as it is found.
 
-    Everything is of one moment. Raises StorageUnavailable, and LedgerError for a view that there is none of.
+    The log is replayed ``page`` events at a time, and everything is of one moment. Raises StorageUnavailable, and
+    LedgerError for a view that there is none of.
     """
     with LiveViews(database, known).scratch() as (cursor, live):
         views = [*live.views, INTENTS]
@@ -61,7 +67,7 @@ def check(
             yield from log_faults(cursor)
         else:
             views = [_named(views, only)]
-        for each in replay(cursor, views, tell):
+        for each in replay(cursor, views, tell, page=page):
             yield from map(_poisoned(each.view), each.poison)
             if database.dialect == "postgres":  # which would take the table for a small one
                 cursor.execute(f"ANALYZE {each.table.name}")

@@ -18,8 +18,8 @@ from projections.fold import Rows, facts_of
 from projections.poison import UNFOLDABLE, Poison, sifted
 from projections.view import Change, EventFacts, Insert, View
 
-_PAGE = 10_000
-"""Positions that are folded at a time."""
+PAGE = 10_000
+"""Events that are folded at a time."""
 
 _BYTES = 16_000_000
 """Characters of bodies that are folded at a time, by and large."""
@@ -83,18 +83,18 @@ class Replay:
                     raise IntegrityError("rows are changed that were never made")
 
 
-def replay(cursor: ScratchCursor, views: Sequence[View], tell: Tell) -> list[Replay]:
-    """Replays the whole log for these views, in bounded memory."""
+def replay(cursor: ScratchCursor, views: Sequence[View], tell: Tell, *, page: int = PAGE) -> list[Replay]:
+    """Replays the whole log for these views, ``page`` events at a time."""
     replays = [Replay(view) for view in views]
     for each in replays:
         cursor.create(each.table)
     handled = frozenset(type for view in views for type in view.handlers)
-    for page in _pages(cursor):
-        events = [event for event in page if event.type in handled]
+    for some in _pages(cursor, page):
+        events = [event for event in some if event.type in handled]
         facts = _decoded(events)
         for each in replays:
             each.take_in(cursor, events, facts)
-        tell(len(page))
+        tell(len(some))
     return replays
 
 
@@ -106,13 +106,13 @@ def _decoded(events: Sequence[RecordedEvent]) -> list[EventFacts]:
     return facts
 
 
-def _pages(cursor: Cursor) -> Iterator[list[RecordedEvent]]:
+def _pages(cursor: Cursor, page: int) -> Iterator[list[RecordedEvent]]:
     events: list[RecordedEvent] = []
     size = 0
     for event in read_log(cursor):
         events.append(event)
         size += len(event.body)
-        if len(events) == _PAGE or size >= _BYTES:
+        if len(events) == page or size >= _BYTES:
             yield events
             events, size = [], 0
     if events:
