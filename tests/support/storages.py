@@ -55,7 +55,7 @@ class Store:
     payments: PaymentReads
 
     def assert_sound(self) -> None:
-        """The log keeps its rules and every view equals a fresh replay; Unrelated events are of the tests' own making."""
+        """The log keeps its rules and every view equals a fresh replay. Unrelated events are the tests' own."""
         assert [line for line in differences(self.database) if "unknown type 'Unrelated'" not in line] == []
 
 
