@@ -17,6 +17,7 @@ from scripts.bootstrap import environment
 from scripts.context import Session
 from scripts.database import doctor, migrate
 from scripts.pay import pay
+from scripts.rebuild import rebuild
 from scripts.reconcile import reconcile
 from scripts.replay import replay
 from scripts.seed import seed
@@ -58,7 +59,7 @@ def main(ctx: click.Context, quiet: bool) -> None:
     ctx.obj = Session(environment(), quiet=quiet)
 
 
-for command in (serve, token, migrate, doctor, settings, pay, reconcile, seed, replay, bench):
+for command in (serve, token, migrate, doctor, settings, pay, rebuild, reconcile, seed, replay, bench):
     main.add_command(command)
 
 if __name__ == "__main__":
