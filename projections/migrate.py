@@ -46,19 +46,27 @@ def migrate(database: Database, known: Sequence[View] = VIEWS, *, watcher: Watch
 def missing(database: Database, known: Sequence[View] = VIEWS) -> str | None:
     """What keeps this release from working on the database, in words; ``None`` when nothing does."""
     with database.read() as cursor:
-        if not exists(cursor, database.dialect, "ledger_schema"):
-            return "There is no ledger in this database yet: `order-ledger migrate` creates one."
-        if schema_version(cursor) != SCHEMA_VERSION:
-            return ANOTHER_RELEASES
-        if not exists(cursor, database.dialect, "events"):
-            return "The log is not there: a ledger that has lost its table `events` has to be restored."
-        if not all(exists(cursor, database.dialect, table) for table in ("view_set", "rebuilds")):
-            return "The schema is a former release's: `order-ledger migrate` brings it up to date."
+        fault = schema_fault(cursor, database.dialect)
+        if fault is not None:
+            return fault
         try:
             absent = _absent(cursor, database, known)
         except UnknownViews as error:
             return str(error)
     return "A view is missing: `order-ledger migrate` makes it from the log." if absent else None
+
+
+def schema_fault(cursor: Cursor, dialect: Dialect) -> str | None:
+    """What is wrong with all tables but those of the views, in words; ``None`` when nothing is."""
+    if not exists(cursor, dialect, "ledger_schema"):
+        return "There is no ledger in this database yet: `order-ledger migrate` creates one."
+    if schema_version(cursor) != SCHEMA_VERSION:
+        return ANOTHER_RELEASES
+    if not exists(cursor, dialect, "events"):
+        return "The log is not there: a ledger that has lost its table `events` has to be restored."
+    if not all(exists(cursor, dialect, table) for table in ("view_set", "views", "rebuilds")):
+        return "The schema is a former release's: `order-ledger migrate` brings it up to date."
+    return None
 
 
 def outdated(database: Database, known: Sequence[View] = VIEWS) -> list[View]:

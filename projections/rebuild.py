@@ -30,8 +30,8 @@ from projections.view import EventFacts, View
 TAIL = 500
 """Events that the swap may still have to take in while nobody else appends: some milliseconds' work."""
 
-PHASES = ("copying", "writing", "indexing", "clearing", "catching up", "waiting", "locked", "swapping", "swapped")
-"""What a watcher is told, in about this order; "swapped" comes before the commit of the swap."""
+PHASES = ("copying", "writing", "indexing", "clearing", "catching up", "swapping", "locked", "exchanged", "done")
+"""The moments that a watcher is called at, in this order; "writing", "locked" and "exchanged" are in transactions."""
 
 _PATIENCE = 0.2
 """Seconds between two attempts to swap: those whom the first one held up are through by then."""
@@ -97,7 +97,7 @@ def roll_back(database: Database, view: View, known: Sequence[View], *, watcher:
     Raises LedgerError when there is none, or none that this release understands, and what ``rebuild`` raises.
     """
     with database.bulk(_job_name(view)) as bulk:
-        with bulk.batch() as cursor:
+        with bulk.look() as cursor:
             old = shadows.find(cursor, view.name, "old")
         definition = next((each for each in view.definitions() if old and each.version == old.version), None)
         if old is None or definition is None or old.position > bulk.head():
@@ -112,7 +112,7 @@ def _job_name(view: View) -> str:
 
 
 def _is_there(bulk: Bulk, view: View, known: Sequence[View]) -> bool:
-    with bulk.batch() as cursor:
+    with bulk.look() as cursor:
         live = live_set(cursor, known).definition(view.name)
         return live is not None and exists(cursor, bulk.dialect, live.table.name)
 
@@ -120,7 +120,7 @@ def _is_there(bulk: Bulk, view: View, known: Sequence[View]) -> bool:
 def _resumed(bulk: Bulk, view: View, *, skipping: bool) -> Shadow | None:
     """The table that an earlier run left, if this run would have made the same one."""
     head = bulk.head()
-    with bulk.batch() as cursor:
+    with bulk.look() as cursor:
         left = shadows.find(cursor, view.name, "next")
         if left is None or not exists(cursor, bulk.dialect, left.table_name):
             return None
@@ -129,7 +129,7 @@ def _resumed(bulk: Bulk, view: View, *, skipping: bool) -> Shadow | None:
 
 
 def _begun(bulk: Bulk, view: View) -> Shadow:
-    with bulk.batch() as cursor:
+    with bulk.look() as cursor:
         left = shadows.find(cursor, view.name, "next")
     begun = shadows.fresh(view)
     discard(bulk, left, begun.table_name)
@@ -196,7 +196,7 @@ class _Job:
     def swap(self) -> None:
         """Puts the table in force as soon as that can be done without others noticing."""
         self._enter("clearing")
-        with self._bulk.batch() as cursor:
+        with self._bulk.look() as cursor:
             live = live_set(cursor, self._known).definition(self._view.name) or self._view
             old = shadows.find(cursor, self._view.name, "old")
         if self._shadow.role == "next":
@@ -208,15 +208,15 @@ class _Job:
 
     def _swapped(self) -> bool:
         self._catch_up()
-        with self._bulk.batch() as cursor:
+        with self._bulk.look() as cursor:
             live = self._live(cursor)
+        self._enter("swapping")
         try:
             with self._bulk.swap(live.table.name if live else None) as cursor:
-                self._enter("locked")
+                self._watcher.at("locked")
                 complete = self._take_in_tail(cursor, live)
-                self._enter("swapping")
                 self._exchange(cursor, complete, live)
-                self._enter("swapped")
+                self._watcher.at("exchanged")
         except StillInUse:
             self._enter("waiting")
             self._watcher.sleep(_PATIENCE)
@@ -226,6 +226,7 @@ class _Job:
             return False
         self._shadow = complete
         self._head = complete.position
+        self._enter("done")
         return True
 
     def _catch_up(self) -> None:
@@ -242,7 +243,7 @@ class _Job:
         try:
             self._write(events, end)
         except UNFOLDABLE as error:
-            with self._bulk.batch() as cursor:
+            with self._bulk.look() as cursor:
                 good, poison = sifted(cursor, self._view, self._shadow.table(self._view), events)
             if not poison:
                 raise LedgerError(f"{self._view.name}: the rows can't be written: {error}") from error

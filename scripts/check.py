@@ -14,7 +14,7 @@ from projections.compare import Finding
 from projections.sample import check_sample
 from scripts.bootstrap import Runtime, build
 from scripts.context import Session, WholeNumber, pass_session
-from scripts.progress import watching
+from scripts.watching import watching
 
 _SHOWN = 20
 """Findings shown of one kind: enough to see the pattern."""

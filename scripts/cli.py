@@ -19,6 +19,7 @@ from scripts.context import Session
 from scripts.database import doctor, migrate
 from scripts.parquet import export
 from scripts.pay import pay
+from scripts.rebuild import rebuild
 from scripts.reconcile import reconcile
 from scripts.replay import replay
 from scripts.seed import seed
@@ -60,7 +61,21 @@ def main(ctx: click.Context, quiet: bool) -> None:
     ctx.obj = Session(environment(), quiet=quiet)
 
 
-for command in (serve, token, migrate, doctor, check, settings, pay, reconcile, seed, replay, export, bench):
+for command in (
+    serve,
+    token,
+    migrate,
+    doctor,
+    check,
+    settings,
+    pay,
+    rebuild,
+    reconcile,
+    seed,
+    replay,
+    export,
+    bench,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

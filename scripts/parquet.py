@@ -13,7 +13,7 @@ from projections import columnar
 from scripts.bootstrap import build
 from scripts.context import Session, pass_session
 from scripts.parquet_files import Arrow, write_events, write_orders
-from scripts.progress import watching
+from scripts.watching import watching
 
 _LINES_EVERY = 500_000
 

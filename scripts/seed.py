@@ -9,8 +9,8 @@ import click
 from ledger.errors import SettingsError
 from scripts.bootstrap import Runtime, build
 from scripts.context import Session, WholeNumber, pass_session
-from scripts.progress import watching
 from scripts.sowing import Sower
+from scripts.watching import watching
 
 _LINES_EVERY = 5_000
 

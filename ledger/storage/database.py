@@ -78,6 +78,9 @@ class Bulk(Protocol):
     def page(self, after: int, upto: int, types: Sequence[str]) -> list[Row]:
         """The log's rows (see ``log.COLUMNS``) of these types between two positions; from one thread at a time."""
 
+    def look(self) -> AbstractContextManager[Cursor]:
+        """Single queries, each consistent by itself."""
+
     def batch(self) -> AbstractContextManager[BulkCursor]:
         """A transaction. A power failure may take it back, with all that came after it."""
 

@@ -43,6 +43,10 @@ class Pace:
         """Whether others write at the moment."""
         return self._monotonic() - self._moved < _BUSY_FOR
 
+    def now(self) -> float:
+        """Seconds on the clock that paces are taken by."""
+        return self._monotonic()
+
     def saw(self, head: int) -> None:
         """Notes where the log ends now."""
         if self._head is not None and head != self._head:

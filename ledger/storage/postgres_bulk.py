@@ -89,6 +89,11 @@ class PostgresBulk:
             return self._reader.run(_PAGE, (after, upto, Texts(types)))
 
     @contextmanager
+    def look(self) -> Iterator[PostgresCursor]:
+        with errors_translated():
+            yield PostgresCursor(self._writer)
+
+    @contextmanager
     def batch(self) -> Iterator[PostgresBulkCursor]:
         with errors_translated(), self._writer.transaction():
             yield PostgresBulkCursor(self._writer)

@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock, RLock
 
@@ -19,7 +19,7 @@ from ledger.errors import AlreadyRunning, StorageUnavailable
 from ledger.storage.database import Dialect, ViewsMoved
 from ledger.storage.log import ANY_GENERATION, COLUMNS, NewEvent
 from ledger.storage.pace import Pace
-from ledger.storage.sqlite_bulk import LOCK_TIMEOUT, SqliteBulk, SqliteScratchCursor, file_lock
+from ledger.storage.sqlite_bulk import BUSY_TIMEOUT, SqliteBulk, SqliteScratchCursor, file_lock
 from ledger.storage.sqlite_cursor import SqliteCursor, errors_translated, transaction
 from ledger.storage.tables import TableWrites
 
@@ -61,7 +61,7 @@ class SqliteDatabase:
 
     @contextmanager
     def snapshot(self, tables: Sequence[str] = ()) -> Iterator[SqliteCursor]:
-        with errors_translated(), self._reader() as connection, transaction(connection, "BEGIN"):
+        with errors_translated(), self._reader() as connection, _transaction(connection, "BEGIN"):
             _look_at(connection, tables)
             yield SqliteCursor(connection)
 
@@ -80,7 +80,7 @@ class SqliteDatabase:
         with errors_translated(), self._turn():
             connection = self._shared()
             self._check_file()
-            with transaction(connection, "BEGIN IMMEDIATE"):
+            with _transaction(connection, "BEGIN IMMEDIATE"):
                 yield SqliteCursor(connection)
 
     def append(
@@ -116,8 +116,8 @@ class SqliteDatabase:
                     shared = self._shared()
                 yield SqliteBulk(shared, shared, turn=self._turn, reading=self._turn, pace=Pace())
                 return
-            connections = [self._connect("NORMAL", timeout=LOCK_TIMEOUT) for _ in range(2)]
-            with closing(connections[0]) as writer, closing(connections[1]) as reader:
+            with closing(self._connect("NORMAL")) as writer, closing(self._connect("NORMAL")) as reader:
+                writer.execute(f"PRAGMA busy_timeout={round(BUSY_TIMEOUT * 1000)}")
                 yield SqliteBulk(writer, reader, turn=self._turn, reading=nullcontext, pace=Pace())
 
     def close(self) -> None:
@@ -195,16 +195,12 @@ class SqliteDatabase:
             self._writer = self._connect("FULL")
         return self._writer
 
-    def _connect(self, synchronous: str, *, timeout: float | None = None) -> sqlite3.Connection:
+    def _connect(self, synchronous: str) -> sqlite3.Connection:
         if self._closed:
             raise StorageUnavailable("The database is closed.")
         self._check_file()
         connection = sqlite3.connect(
-            self._path,
-            timeout=self._timeout if timeout is None else timeout,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=256,
+            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         try:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -234,3 +230,7 @@ def _look_at(connection: sqlite3.Connection, tables: Sequence[str]) -> None:
     """Takes the snapshot, which no swap can change any more."""
     for table in tables:
         connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()
+
+
+def _transaction(connection: sqlite3.Connection, begin: str) -> AbstractContextManager[None]:
+    return transaction(connection, lambda: connection.execute(begin))

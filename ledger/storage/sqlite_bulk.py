@@ -21,6 +21,12 @@ from ledger.storage.tables import Row, Table
 LOCK_TIMEOUT = 60.0
 """Seconds that a job waits for the database's lock: whoever asks a person to wait has more right to it."""
 
+BUSY_TIMEOUT = 0.005
+"""Seconds that SQLite itself waits for the lock; it waits longer each time that it does not get it."""
+
+_FEW = 2_000
+"""A table with fewer rows is dropped at once."""
+
 _POLL = 0.1
 
 Turn = Callable[[], AbstractContextManager[None]]
@@ -89,14 +95,15 @@ class SqliteBulk:
             return self._reader.execute(query, (after, upto, *types)).fetchall()
 
     @contextmanager
+    def look(self) -> Iterator[SqliteCursor]:
+        with errors_translated(), self._reading():
+            yield SqliteCursor(self._reader)
+
+    @contextmanager
     def batch(self) -> Iterator[SqliteBulkCursor]:
         self.head()
         self._pace.wait()
-        with (
-            errors_translated(),
-            self._turn(),
-            transaction(self._writer, "BEGIN IMMEDIATE", around=self._pace.measured),
-        ):
+        with errors_translated(), self._turn(), transaction(self._writer, self._begin, around=self._pace.measured):
             yield SqliteBulkCursor(self._writer)
         if self._pace.busy:
             # So that the others, whose turn it is now, need not do it as a part of a commit of theirs.
@@ -108,7 +115,7 @@ class SqliteBulk:
         with errors_translated(), self._turn():
             self._writer.execute("PRAGMA synchronous=FULL")
             try:
-                with transaction(self._writer, "BEGIN IMMEDIATE"):
+                with transaction(self._writer, self._begin):
                     yield SqliteBulkCursor(self._writer)
             finally:
                 self._writer.execute("PRAGMA synchronous=NORMAL")
@@ -117,7 +124,7 @@ class SqliteBulk:
         cursor.execute(for_dialect(table.ddl()[0], "sqlite"))
 
     def finish(self, table: Table) -> None:
-        with self.batch() as cursor:
+        with self.look() as cursor:
             pairs = cursor.execute("SELECT tbl_name, name FROM sqlite_master WHERE type = 'index'")
         taken = {name for _, name in pairs}
         made = sum(1 for of, name in pairs if of == table.name and not name.startswith("sqlite_"))
@@ -132,24 +139,41 @@ class SqliteBulk:
         cursor.execute(f"ALTER TABLE {old} RENAME TO {new}")
 
     def drop(self, table: str) -> None:
-        with self.batch() as cursor:
+        with self.look() as cursor:
             if not cursor.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)):
                 return
+            rows = cursor.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {_FEW})")[0][0]
+        if rows == _FEW:
+            self._empty(table)
+        with self.batch() as cursor:
+            cursor.execute(f"DROP TABLE {table}")
+
+    def _empty(self, table: str) -> None:
+        """To drop a table takes the lock for as long as it takes to free all its pages: this goes bit by bit."""
+        with self.look() as cursor:
             indexes = cursor.execute(
                 "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL", (table,)
             )
         for (name,) in indexes:
             with self.batch() as cursor:
                 cursor.execute(f"DROP INDEX {name}")
-        # To drop a full table takes the lock for as long as it takes to free all its pages.
-        empty = False
-        while not empty:
+        left = True
+        while left:
             with self.batch() as cursor:
                 some = f"SELECT rowid FROM {table} ORDER BY rowid LIMIT ?"
                 cursor.execute(f"DELETE FROM {table} WHERE rowid IN ({some})", (self.size,))
-                empty = not cursor.execute(f"SELECT 1 FROM {table} LIMIT 1")
-        with self.batch() as cursor:
-            cursor.execute(f"DROP TABLE {table}")
+                left = bool(cursor.execute(f"SELECT 1 FROM {table} LIMIT 1"))
+
+    def _begin(self) -> None:
+        """Takes the lock, looking for it more often than SQLite would; the pauses keep that fair to the others."""
+        patient = self._pace.now() + LOCK_TIMEOUT
+        while True:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or self._pace.now() > patient:
+                    raise
 
 
 @contextmanager

@@ -35,10 +35,13 @@ class SqliteCursor:
 
 @contextmanager
 def transaction(
-    connection: sqlite3.Connection, begin: str, *, around: Callable[[], AbstractContextManager[None]] = nullcontext
+    connection: sqlite3.Connection,
+    begin: Callable[[], object],
+    *,
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Iterator[None]:
-    """A transaction; ``around`` is entered once it has its lock."""
-    connection.execute(begin)
+    """A transaction; ``around`` is entered once it has begun."""
+    begin()
     with around():
         try:
             yield
