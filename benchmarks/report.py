@@ -142,12 +142,16 @@ def _rebuild(part: Mapping[str, Any]) -> Iterator[str]:
     for run in part["live"]:
         took = run["rebuild"]
         yield f"{run['database']}: {run['clients']} clients, half of whose requests write; the rebuild of"
-        yield f"{took['events']:,} events took {took['seconds']:.1f} s beside them. Times are in ms."
+        yield f"{took['events']:,} events took {took['seconds']:.1f} s beside them. The longest write fell into:"
+        yield f"{', '.join(run['phases_at_longest_write'])}. Times are in ms."
         yield ""
-        yield from _head("", "requests/s", "write p50", "p99", "max", "read p50", "p99", "max", "failed")
+        yield from _head("", "requests/s", "write p50", "p99", "max", "over 100", "read p50", "p99", "max", "failed")
         for name, window in run["windows"].items():
-            times = [window[f"{kind}_{part}_ms"] for kind in ("write", "read") for part in ("p50", "p99", "max")]
-            yield _row(name, f"{window['per_second']:,.0f}", *times, window["failed"])
+            writes, reads = (
+                [window[f"{kind}_{part}_ms"] for part in ("p50", "p99", "max")] for kind in ("write", "read")
+            )
+            long = window["writes_over_100_ms"]
+            yield _row(name, f"{window['per_second']:,.0f}", *writes, long, *reads, window["failed"])
         yield ""
 
 

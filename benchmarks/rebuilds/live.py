@@ -25,6 +25,7 @@ _READ = _READER - 1
 """An order of the reader: see ``history.user_of``."""
 
 _TIMEOUT = 60
+_LONG = 100
 
 
 class Answer(NamedTuple):
@@ -43,6 +44,10 @@ class Window:
     seconds: float
     answers: Sequence[Answer]
 
+    def longest_write(self) -> Answer | None:
+        """The write that took longest."""
+        return max((each for each in self.answers if each.writes), key=lambda each: each.milliseconds, default=None)
+
     def report(self) -> dict[str, Any]:
         """For the report; times are in milliseconds."""
         found: dict[str, Any] = {"seconds": round(self.seconds, 1), "per_second": len(self.answers) / self.seconds}
@@ -50,6 +55,7 @@ class Window:
             times = sorted(answer.milliseconds for answer in self.answers if answer.writes is writes)
             for part, fraction in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
                 found[f"{name}_{part}_ms"] = round(percentile(times, fraction), 2) if times else None
+        found["writes_over_100_ms"] = sum(answer.writes and answer.milliseconds > _LONG for answer in self.answers)
         faults = [answer.fault for answer in self.answers if answer.fault]
         return found | {"failed": len(faults), "failures": sorted(set(faults))[:5]}
 
@@ -125,13 +131,22 @@ def measure(database: str, url: str, directory: Path, seconds: float, say: Say) 
         after = _window(clients, lambda: time.sleep(seconds))
     assert took is not None
     found = {"before": before.report(), "during": during.report(), "after": after.report()}
+    worst = during.longest_write()
+    at_worst = took.phases_between(worst.at - worst.milliseconds / 1000, worst.at) if worst else []
     normal = (found["before"]["per_second"] + found["after"]["per_second"]) / 2
     ratio = found["during"]["per_second"] / normal
     say(
         f"{database:9} in use: {ratio:.2f} of the normal requests/s, longest write"
         f" {found['during']['write_max_ms']:.0f} ms, {found['during']['failed']} failed"
     )
-    return {"database": database, "clients": CLIENTS, "rebuild": took._asdict(), "ratio": ratio, "windows": found}
+    return {
+        "database": database,
+        "clients": CLIENTS,
+        "rebuild": took._asdict(),
+        "ratio": ratio,
+        "windows": found,
+        "phases_at_longest_write": at_worst,
+    }
 
 
 def _window(clients: Sequence[Client], meanwhile: Callable[[], None]) -> Window:

@@ -12,18 +12,24 @@ from typing import NamedTuple
 
 from benchmarks.servers import ROOT
 from ledger.storage import open_database
-from projections.rebuild import rebuild
+from projections.rebuild import Watcher, rebuild
 from projections.store import VIEWS
 
 VIEW = "orders"
 
 
 class Took(NamedTuple):
-    """What a rebuild took."""
+    """What a rebuild took; ``phases`` are when each began, by the clock that all processes of the machine share."""
 
     events: int
     seconds: float
     peak_mib: float
+    phases: list[tuple[float, str]]
+
+    def phases_between(self, begun: float, ended: float) -> list[str]:
+        """What it was at in a stretch of time."""
+        ends = [*(moment for moment, _ in self.phases[1:]), float("inf")]
+        return [name for (moment, name), end in zip(self.phases, ends, strict=True) if moment <= ended and end >= begun]
 
 
 def started(url: str) -> subprocess.Popen[str]:
@@ -52,8 +58,15 @@ def main(url: str) -> None:
     database = open_database(url, timeout=60)
     (view,) = (each for each in VIEWS if each.name == VIEW)
     before = perf_counter()
-    done = rebuild(database, view, VIEWS)
-    took = Took(done.done, perf_counter() - before, _peak_mib())
+    phases = [(before, "starting")]
+
+    def entered(phase: str) -> None:
+        if phase != phases[-1][1]:
+            phases.append((perf_counter(), phase))
+
+    done = rebuild(database, view, VIEWS, watcher=Watcher(tell=lambda progress: entered(progress.phase)))
+    ended = perf_counter()
+    took = Took(done.done, ended - before, _peak_mib(), [*phases, (ended, "done")])
     database.close()
     print(json.dumps(took._asdict()))
 
