@@ -28,7 +28,7 @@ from projections.health import Health
 from projections.idempotency import ReceiptReads
 from projections.leads import LeadReads
 from projections.live import LiveViews
-from projections.migrate import migrate
+from projections.migrate import migrate, outdated
 from projections.orders import OrderReads
 from projections.payments import PaymentReads
 from projections.store import VIEWS
@@ -49,6 +49,13 @@ class Runtime:
     def migrate(self) -> None:
         """Creates or upgrades the schema; raises StorageUnavailable or SettingsError."""
         migrate(self.database)
+
+    def former_views(self) -> str | None:
+        """Which views serve as a former release made them, and what to do about it; ``None`` when none does."""
+        names = ", ".join(view.name for view in outdated(self.database))
+        if not names:
+            return None
+        return f"In force as a former release made them: {names}. `order-ledger rebuild` brings the latest."
 
     def require_ready(self) -> None:
         """Raises StorageUnavailable, saying what to do, when the database can't be used as it is."""

@@ -23,10 +23,13 @@ _SHOWN = 20
 @click.command("migrate")
 @pass_session
 def migrate(session: Session) -> None:
-    """Create the schema, or bring it up to date. Safe to repeat; stop the workers of another release first."""
+    """Create the schema, or bring it up to date. Safe to repeat, and beside a server of this release."""
     with build(session.settings) as runtime:
         runtime.migrate()
+        former = runtime.former_views()
     session.say("The schema is up to date.")
+    if former:
+        session.say(former)
 
 
 @click.command("doctor")
