@@ -31,6 +31,7 @@ from projections.live import LiveViews
 from projections.migrate import migrate, outdated
 from projections.orders import OrderReads
 from projections.payments import PaymentReads
+from projections.rebuild import NOBODY, Watcher
 from projections.store import VIEWS
 from scripts.gateway import choose_gateway, make_webhooks
 
@@ -46,9 +47,9 @@ class Runtime:
     gateway: PaymentGateway
     sandbox: SandboxGateway | None
 
-    def migrate(self) -> None:
-        """Creates or upgrades the schema; raises StorageUnavailable or SettingsError."""
-        migrate(self.database)
+    def migrate(self, watcher: Watcher = NOBODY) -> None:
+        """Creates or upgrades the schema, and makes views that are missing; raises LedgerError or SettingsError."""
+        migrate(self.database, watcher=watcher)
 
     def former_views(self) -> str | None:
         """Which views serve as a former release made them, and what to do about it; ``None`` when none does."""

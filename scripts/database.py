@@ -9,9 +9,11 @@ import click
 
 from ledger.errors import LedgerError, SettingsError
 from projections.check import differences
+from projections.rebuild import Watcher
 from scripts.bootstrap import Runtime, build, token_verifier
 from scripts.context import Session, pass_session
 from scripts.gateway import described
+from scripts.progress import watched
 from scripts.secret import with_kept_secret
 from scripts.settings_cmd import without_password
 
@@ -25,7 +27,8 @@ _SHOWN = 20
 def migrate(session: Session) -> None:
     """Create the schema, or bring it up to date. Safe to repeat, and beside a server of this release."""
     with build(session.settings) as runtime:
-        runtime.migrate()
+        with watched(session) as tell:
+            runtime.migrate(Watcher(tell=tell))
         former = runtime.former_views()
     session.say("The schema is up to date.")
     if former:
