@@ -1,19 +1,20 @@
 """The bodies of events as views see them: of each type, the members that some view needs.
 
-One decoder serves inline writes, rebuilds and checks. It goes straight from the stored text to a struct; a body of an
-older ``class_version`` goes the long way, through ``upcast``. A member that a new view needs is added here.
+The same shapes serve inline writes, rebuilds and checks. A decoder goes straight from the stored text to a struct; a
+body of an older ``class_version`` goes the long way, through ``upcast``. A member that a new view needs is added here.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Literal, Union, cast
 
-import msgspec
-from msgspec import Struct
+from msgspec import MsgspecError, Struct, convert, defstruct
 from msgspec.json import Decoder
 
 from ledger.events import EVENT_TYPES, Event, upcast
+from ledger.storage.log import Event as StoredEvent
+from projections.view import EventFacts
 
 
 class Actor(Struct, gc=False):
@@ -53,7 +54,9 @@ class Totals(Struct, gc=False):
 
 
 class _Versioned(Struct, gc=False, kw_only=True):
-    class_version: int = 1
+    """A body of a type's version 1; a later version says so: ``class_version: Literal[2]``."""
+
+    class_version: Literal[1] = 1
 
 
 class OrderCreated(_Versioned, gc=False, kw_only=True):
@@ -89,42 +92,62 @@ class LeadStatusesArranged(_Versioned, gc=False, kw_only=True):
     arrangement: list[int]
 
 
-class BodyDecoder:
-    """Decodes the bodies of one event type. Raises ValueError for what is no body of that type."""
+_SHAPES: tuple[type[Struct], ...] = (OrderCreated, StatusChanged, PaymentRecorded, LeadStatusesArranged)
 
-    def __init__(self, event_type: type[Event], shape: type[_Versioned]) -> None:
+
+class FactsOf:
+    """Makes the facts of one event type of its stored bodies. Raises ValueError for what is no body of that type."""
+
+    def __init__(self, event_type: type[Event], shape: type[Struct]) -> None:
         self._event_type = event_type
         self._shape = shape
         self._present = getattr(event_type, "class_version", 1)
         self._decode = Decoder(shape).decode
+        facts = defstruct(
+            f"{event_type.__name__}Facts",
+            [("body", shape)],
+            bases=(EventFacts,),
+            tag=event_type.TOPIC,
+            namespace={"type": event_type.TOPIC},
+            frozen=True,
+            gc=False,
+        )
+        self.kind = cast("type[EventFacts]", facts)
 
-    def __call__(self, body: str) -> _Versioned:
-        """The body in its type's present shape."""
+    def __call__(self, stream: str, version: int, body: str) -> EventFacts:
+        """The facts, with the body in its type's present shape."""
         try:
             decoded = self._decode(body)
-        except msgspec.MsgspecError:
-            return self._upcast(body)
-        return decoded if decoded.class_version == self._present else self._upcast(body)
+        except MsgspecError:
+            decoded = self._upcast(body)
+        return self.kind(stream, version, decoded)
 
-    def _upcast(self, body: str) -> _Versioned:
+    def _upcast(self, body: str) -> Struct:
         state = json.loads(body)
         if not isinstance(state, dict):
             raise ValueError(f"the body of {self._event_type.TOPIC} is no JSON object")  # noqa: TRY004
         if state.get("class_version", 1) not in range(1, self._present + 1):
             raise ValueError(f"{self._event_type.TOPIC} has a version that this release does not know")
         try:
-            return self._converted(upcast(self._event_type, state))
-        except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as error:
+            return convert({**upcast(self._event_type, state), "class_version": self._present}, self._shape)
+        except (MsgspecError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"the body is none of {self._event_type.TOPIC}: {error}") from error
 
-    def _converted(self, state: dict[str, Any]) -> _Versioned:
-        converted = msgspec.convert(state, self._shape)
-        converted.class_version = self._present
-        return converted
+
+_FACTS = {event_type.TOPIC: FactsOf(event_type, shape) for event_type, shape in zip(EVENT_TYPES, _SHAPES, strict=True)}
+_LINES: Decoder[EventFacts] = Decoder(Union[tuple(each.kind for each in _FACTS.values())])  # noqa: UP007  made, not written
 
 
-_SHAPES: tuple[type[_Versioned], ...] = (OrderCreated, StatusChanged, PaymentRecorded, LeadStatusesArranged)
-DECODERS = {
-    event_type.TOPIC: BodyDecoder(event_type, shape) for event_type, shape in zip(EVENT_TYPES, _SHAPES, strict=True)
-}
-"""The decoder of each event type, by its name."""
+def facts_of(event: StoredEvent) -> EventFacts:
+    """The event with its body decoded, in its type's present shape. Raises ValueError when it is none of that type."""
+    return _FACTS[event.type](event.stream, event.version, event.body)
+
+
+def facts_of_lines(lines: str) -> list[EventFacts] | None:
+    """Many events at once, each a line ``[type, stream, version, body]``; ``None`` when there are some among them that
+    have to be looked at one by one, as those of older versions.
+    """
+    try:
+        return _LINES.decode_lines(lines)
+    except MsgspecError:
+        return None

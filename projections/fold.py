@@ -9,7 +9,7 @@ from eventsourcing.persistence import IntegrityError
 
 from ledger.storage.log import Event
 from ledger.storage.tables import Row, TableWrites
-from projections.bodies import DECODERS
+from projections.bodies import facts_of
 from projections.view import EventFacts, Insert, Key, View
 
 
@@ -20,27 +20,27 @@ class Rows:
         self.inserted: dict[Key, list[Any]] = {}
         self.updated: dict[Key, dict[str, Any]] = {}
         self._view = view
-        self._handlers = view.handlers
         self._key_size = view.table.key_size
         self._places = {column: place for place, column in enumerate(view.table.columns)}
 
-    def add(self, event: EventFacts) -> None:
-        """Adds what an event changes; it is of a type that the view handles.
+    def add(self, events: Iterable[EventFacts]) -> None:
+        """Adds what events change, in their order; all are of types that the view handles.
 
-        Raises IntegrityError when it makes a row that an earlier one has made already.
+        Raises IntegrityError when one makes a row that an earlier one has made already.
         """
-        inserted = self.inserted
-        for change in self._handlers[event.type](event):
-            if isinstance(change, Insert):
-                key = change.row[: self._key_size]
-                if key in inserted:
-                    raise IntegrityError(f"{event.stream} version {event.version} makes row {key} a second time")
-                inserted[key] = list(change.row)
-            elif (row := inserted.get(change.key)) is not None:
-                for column, value in change.values.items():
-                    row[self._places[column]] = value
-            else:
-                self.updated.setdefault(change.key, {}).update(change.values)
+        handlers, key_size, inserted, places = self._view.handlers, self._key_size, self.inserted, self._places
+        for event in events:
+            for change in handlers[event.type](event):
+                if isinstance(change, Insert):
+                    key = change.row[:key_size]
+                    if key in inserted:
+                        raise IntegrityError(f"{event.stream} version {event.version} makes row {key} a second time")
+                    inserted[key] = list(change.row)
+                elif (row := inserted.get(change.key)) is not None:
+                    for column, value in change.values.items():
+                        row[places[column]] = value
+                else:
+                    self.updated.setdefault(change.key, {}).update(change.values)
 
     def updates(self) -> dict[tuple[str, ...], list[Row]]:
         """The changes of rows made before, by columns: the new values, followed by the key."""
@@ -60,14 +60,7 @@ def fold(view: View, events: Iterable[Event]) -> dict[Key, Row]:
     Raises IntegrityError where the database would have refused, and ValueError when a row is changed that is not there.
     """
     rows = Rows(view)
-    for event in events:
-        if event.type in view.handlers:
-            rows.add(facts_of(event))
+    rows.add(facts_of(event) for event in events if event.type in view.handlers)
     if rows.updated:
         raise ValueError(f"rows are changed that were never made, such as {next(iter(rows.updated))}")
     return {key: tuple(row) for key, row in rows.inserted.items()}
-
-
-def facts_of(event: Event) -> EventFacts:
-    """The event with its body decoded, in its type's present shape."""
-    return EventFacts(event.stream, event.version, event.type, DECODERS[event.type](event.body))

@@ -19,7 +19,8 @@ from ledger.storage import Cursor, Database
 from ledger.storage.database import ScratchCursor, ViewsMoved
 from ledger.storage.log import Event, NewEvent, Written
 from ledger.storage.tables import Row, TableWrites
-from projections.fold import Rows, facts_of
+from projections.bodies import facts_of
+from projections.fold import Rows
 from projections.view import View
 
 T = TypeVar("T")
@@ -79,9 +80,7 @@ def writes_of(views: Sequence[View], events: Sequence[Event]) -> list[TableWrite
     written = []
     for view in views:
         rows = Rows(view)
-        for fact in facts:
-            if fact.type in view.handlers:
-                rows.add(fact)
+        rows.add(fact for fact in facts if fact.type in view.handlers)
         if rows.inserted or rows.updated:
             written.append(rows.writes())
     return written

@@ -11,7 +11,7 @@ from ledger.errors import LedgerError
 from ledger.storage import Cursor
 from ledger.storage.log import RecordedEvent
 from ledger.storage.tables import Row, Table
-from projections.fold import facts_of
+from projections.bodies import facts_of
 from projections.view import Change, Insert, Key, View
 
 UNFOLDABLE = (ValueError, KeyError, TypeError, AttributeError, IntegrityError, DataError)
@@ -44,9 +44,9 @@ class PoisonEvent(LedgerError):
         )
 
 
-def sifted(cursor: Cursor, view: View, table: Table, events: Sequence[Row]) -> tuple[list[Row], list[Poison]]:
+def sifted(cursor: Cursor, view: View, table: Table, events: Sequence[Row]) -> tuple[list[RecordedEvent], list[Poison]]:
     """The events that can be taken in one after the other, on top of what the table holds, and those that can't."""
-    good: list[Row] = []
+    good: list[RecordedEvent] = []
     poison: list[Poison] = []
     found = [(event, _changes(view, event)) for event in (RecordedEvent(*row) for row in events)]
     keys = [_key(table, change) for _, changes in found if not isinstance(changes, str) for change in changes]

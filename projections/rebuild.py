@@ -9,18 +9,18 @@ The former table stays until the next rebuild, and can be swapped back once it h
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from ledger.errors import LedgerError
 from ledger.storage import Cursor, Database
 from ledger.storage.database import Bulk, BulkCursor, StillInUse
-from ledger.storage.log import COLUMNS
+from ledger.storage.log import COLUMNS, RecordedEvent
 from ledger.storage.schema import exists
-from ledger.storage.tables import Row
 from projections import shadow as shadows
-from projections.batches import batches
-from projections.bodies import DECODERS
+from projections.batches import Page, batches
+from projections.bodies import facts_of, facts_of_lines
 from projections.fold import Rows
 from projections.live import live_set
 from projections.poison import UNFOLDABLE, PoisonEvent, SetAside, sifted
@@ -183,9 +183,9 @@ class _Job:
     def copy(self, phase: str, upto: int) -> None:
         """Takes in the log up to a position."""
         self._enter(phase)
-        for events, end in batches(self._bulk, self._view, self._shadow.position, upto):
-            self._take_in(events, end)
-            self._head = max(self._head, end)
+        for pages in batches(self._bulk, self._view, self._shadow.position, upto):
+            self._take_in(pages)
+            self._head = max(self._head, self._shadow.position)
             self._enter(phase)
 
     def index(self) -> None:
@@ -239,10 +239,12 @@ class _Job:
         live = live_set(cursor, self._known).definition(self._view.name)
         return live if live and exists(cursor, self._bulk.dialect, live.table.name) else None
 
-    def _take_in(self, events: Sequence[Row], end: int) -> None:
+    def _take_in(self, pages: Sequence[Page]) -> None:
+        begin, end = pages[0].after, pages[-1].upto
         try:
-            self._write(events, end)
+            self._write(chain.from_iterable(self._facts(page) for page in pages), end)
         except UNFOLDABLE as error:
+            events = self._bulk.page(begin, end, sorted(self._view.handlers))
             with self._bulk.look() as cursor:
                 good, poison = sifted(cursor, self._view, self._shadow.table(self._view), events)
             if not poison:
@@ -250,21 +252,25 @@ class _Job:
             if self._set_aside is None:
                 raise PoisonEvent(self._view, poison[0]) from error
             self._set_aside(poison)
-            self._write(good, end, skipped=len(poison))
+            self._write(map(facts_of, good), end, skipped=len(poison))
 
-    def _write(self, events: Sequence[Row], end: int, *, skipped: int = 0) -> None:
-        rows = self._folded(events)
+    def _facts(self, page: Page) -> list[EventFacts]:
+        if not page.lines:
+            return []
+        facts = facts_of_lines(page.lines)
+        if facts is None:
+            rows = self._bulk.page(page.after, page.upto, sorted(self._view.handlers))
+            facts = [facts_of(RecordedEvent(*row)) for row in rows]
+        return facts
+
+    def _write(self, events: Iterable[EventFacts], end: int, *, skipped: int = 0) -> None:
+        rows = Rows(self._view)
+        rows.add(events)
         after = replace(self._shadow, position=end, skipped=self._shadow.skipped + skipped)
         with self._bulk.batch() as cursor:
             self._store(cursor, rows, after)
             self._watcher.at("writing")
         self._shadow = after
-
-    def _folded(self, events: Sequence[Row]) -> Rows:
-        rows = Rows(self._view)
-        for _, stream, version, type, body in events:
-            rows.add(EventFacts(stream, version, type, DECODERS[type](body)))
-        return rows
 
     def _store(self, cursor: BulkCursor, rows: Rows, after: Shadow) -> None:
         table = after.table(self._view)
@@ -288,8 +294,10 @@ class _Job:
             raise _NotYet
         complete = replace(self._shadow, position=head)
         try:
+            rows = Rows(self._view)
             events = cursor.execute(f"{query} ORDER BY position", (after, *types))
-            self._store(cursor, self._folded(events), complete)
+            rows.add(facts_of(RecordedEvent(*event)) for event in events)
+            self._store(cursor, rows, complete)
         except UNFOLDABLE as error:
             raise _NotYet from error  # to be looked at with time
         return complete

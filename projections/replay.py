@@ -13,8 +13,8 @@ from ledger.storage.database import ScratchCursor
 from ledger.storage.log import PAYMENT_INTENTS, RecordedEvent
 from ledger.storage.recorder import read_log
 from ledger.storage.tables import Table
-from projections.bodies import OrderCreated
-from projections.fold import Rows, facts_of
+from projections.bodies import OrderCreated, facts_of
+from projections.fold import Rows
 from projections.poison import UNFOLDABLE, Poison, sifted
 from projections.view import Change, EventFacts, Insert, View
 
@@ -68,13 +68,11 @@ class Replay:
         mine = [event for event in events if event.type in self.view.handlers]
         good, poison = sifted(cursor, self.view, self.table, mine)
         self.poison.extend(poison)
-        self._write(cursor, [facts_of(RecordedEvent(*event)) for event in good])
+        self._write(cursor, [facts_of(event) for event in good])
 
     def _write(self, cursor: ScratchCursor, facts: Sequence[EventFacts]) -> None:
         rows = Rows(self.view)
-        for each in facts:
-            if each.type in self.view.handlers:
-                rows.add(each)
+        rows.add(each for each in facts if each.type in self.view.handlers)
         with cursor.attempt():
             if rows.inserted:
                 cursor.insert(self.table, rows.inserted.values())

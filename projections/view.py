@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import Struct
 
@@ -33,15 +33,16 @@ class Update(Struct, frozen=True, gc=False):
 Change = Insert | Update
 
 
-class EventFacts(Struct, frozen=True, gc=False):
-    """What a view may look at: the event's stream and version there, its type, and its body (see bodies.py).
+class EventFacts(Struct, frozen=True, gc=False, array_like=True, forbid_unknown_fields=True):
+    """What a view may look at: the event's stream and version there, its type, and its body. See bodies.py.
 
     Not its position, which is drawn only once the writers' lock is held, when all rows are made already.
     """
 
+    type: ClassVar[str]
+
     stream: str
     version: int
-    type: str
     body: Any
 
 

@@ -28,9 +28,10 @@ from projections.health import Health
 from projections.idempotency import ReceiptReads
 from projections.leads import LeadReads
 from projections.live import LiveViews
-from projections.migrate import migrate
+from projections.migrate import migrate, outdated
 from projections.orders import OrderReads
 from projections.payments import PaymentReads
+from projections.rebuild import NOBODY, Watcher
 from projections.store import VIEWS
 from scripts.gateway import choose_gateway, make_webhooks
 
@@ -46,9 +47,16 @@ class Runtime:
     gateway: PaymentGateway
     sandbox: SandboxGateway | None
 
-    def migrate(self) -> None:
-        """Creates or upgrades the schema; raises StorageUnavailable or SettingsError."""
-        migrate(self.database)
+    def migrate(self, watcher: Watcher = NOBODY) -> None:
+        """Creates or upgrades the schema, and makes views that are missing; raises LedgerError or SettingsError."""
+        migrate(self.database, watcher=watcher)
+
+    def former_views(self) -> str | None:
+        """Which views serve as a former release made them, and what to do about it; ``None`` when none does."""
+        names = ", ".join(view.name for view in outdated(self.database))
+        if not names:
+            return None
+        return f"In force as a former release made them: {names}. `order-ledger rebuild` brings the latest."
 
     def require_ready(self) -> None:
         """Raises StorageUnavailable, saying what to do, when the database can't be used as it is."""

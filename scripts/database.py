@@ -9,10 +9,12 @@ import click
 
 from ledger.errors import LedgerError, SettingsError
 from projections.check import check
+from projections.rebuild import Watcher
 from scripts.bootstrap import Runtime, build, token_verifier
 from scripts.check import told
 from scripts.context import Session, pass_session
 from scripts.gateway import described
+from scripts.progress import watched
 from scripts.secret import with_kept_secret
 from scripts.settings_cmd import without_password
 
@@ -22,10 +24,14 @@ _SQLITE = "sqlite:///"
 @click.command("migrate")
 @pass_session
 def migrate(session: Session) -> None:
-    """Create the schema, or bring it up to date. Safe to repeat; stop the workers of another release first."""
+    """Create the schema, or bring it up to date. Safe to repeat, and beside a server of this release."""
     with build(session.settings) as runtime:
-        runtime.migrate()
+        with watched(session) as tell:
+            runtime.migrate(Watcher(tell=tell))
+        former = runtime.former_views()
     session.say("The schema is up to date.")
+    if former:
+        session.say(former)
 
 
 @click.command("doctor")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -10,7 +12,20 @@ from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from typing import Any
 
+import click
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
 from projections.rebuild import Progress
+from scripts.context import Session
+
+Tell = Callable[[Progress], None]
+
+_SECONDS = 3.0
+"""Between two lines where there is no terminal."""
+
+_REDRAWN = 0.2
 
 _LATELY = 10.0
 """Seconds that the speed is measured over."""
@@ -106,3 +121,47 @@ def heartbeat(meter: Meter, show: Callable[[Reading], None], seconds: float) -> 
     finally:
         ended.set()
         thread.join()
+
+
+@contextmanager
+def watched(session: Session, *, as_json: bool = False) -> Iterator[Tell]:
+    """What a rebuild tells its progress to: a bar on a terminal, lines elsewhere, nothing with ``--quiet``."""
+    meter = Meter()
+    if as_json:
+        with _lines(meter, lambda reading: click.echo(json.dumps(reading.record()))) as tell:
+            yield tell
+    elif session.quiet:
+        yield lambda _: None
+    elif sys.stderr.isatty():
+        with _bar(meter) as tell:
+            yield tell
+    else:
+        with _lines(meter, lambda reading: session.say(reading.line())) as tell:
+            yield tell
+
+
+@contextmanager
+def _lines(meter: Meter, show: Callable[[Reading], None]) -> Iterator[Tell]:
+    def tell(progress: Progress) -> None:
+        if meter.tell(progress) and (reading := meter.read()) is not None:
+            show(reading)
+
+    with heartbeat(meter, show, _SECONDS):
+        yield tell
+
+
+@contextmanager
+def _bar(meter: Meter) -> Iterator[Tell]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, visible=False)
+
+        def draw(reading: Reading) -> None:
+            now = reading.progress
+            bar.update(task, description=reading.line(), total=now.head, completed=now.done, visible=True)
+
+        def tell(progress: Progress) -> None:
+            meter.tell(progress)
+
+        with heartbeat(meter, draw, _REDRAWN):
+            yield tell

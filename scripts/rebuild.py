@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 
 from ledger.errors import LedgerError, StorageUnavailable
 from projections.migrate import schema_fault
@@ -24,14 +19,9 @@ from projections.store import VIEWS
 from projections.view import View
 from scripts.bootstrap import Runtime, build
 from scripts.context import Session, pass_session
-from scripts.progress import Meter, Reading, heartbeat
+from scripts.progress import Tell, watched
 
-_SECONDS = 3.0
-"""Between two lines where there is no terminal."""
-
-_REDRAWN = 0.2
 _VIEWS = {view.name: view for view in VIEWS}
-Tell = Callable[[Progress], None]
 
 
 @click.command("rebuild")
@@ -57,7 +47,7 @@ def rebuild(
         _require_schema(runtime)
         for each in [_VIEWS[view]] if view else VIEWS:
             began = time.monotonic()
-            with _watched(session, as_json) as tell:
+            with watched(session, as_json=as_json) as tell:
                 if rollback:
                     ended = roll_back(runtime.database, each, VIEWS, watcher=Watcher(tell=tell))
                 else:
@@ -101,46 +91,3 @@ def _json(poison: Poison) -> str:
 def _summary(ended: Progress, seconds: float, *, rollback: bool) -> str:
     done = "the former table is back" if rollback else "rebuilt and in force"
     return f"{ended.view}: {done}, up to event {ended.done:,}, after {seconds:.1f} s."
-
-
-@contextmanager
-def _watched(session: Session, as_json: bool) -> Iterator[Tell]:
-    """What a rebuild tells its progress to: a bar on a terminal, lines elsewhere, nothing with ``--quiet``."""
-    meter = Meter()
-    if as_json:
-        with _lines(meter, lambda reading: click.echo(json.dumps(reading.record()))) as tell:
-            yield tell
-    elif session.quiet:
-        yield lambda _: None
-    elif sys.stderr.isatty():
-        with _bar(meter) as tell:
-            yield tell
-    else:
-        with _lines(meter, lambda reading: session.say(reading.line())) as tell:
-            yield tell
-
-
-@contextmanager
-def _lines(meter: Meter, show: Callable[[Reading], None]) -> Iterator[Tell]:
-    def tell(progress: Progress) -> None:
-        if meter.tell(progress) and (reading := meter.read()) is not None:
-            show(reading)
-
-    with heartbeat(meter, show, _SECONDS):
-        yield tell
-
-
-@contextmanager
-def _bar(meter: Meter) -> Iterator[Tell]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-
-        def draw(reading: Reading) -> None:
-            bar.update(task, description=reading.line(), total=reading.progress.head, completed=reading.progress.done)
-
-        def tell(progress: Progress) -> None:
-            meter.tell(progress)
-
-        with heartbeat(meter, draw, _REDRAWN):
-            yield tell

@@ -24,7 +24,13 @@ LOCK_TIMEOUT = "60ms"
 _BATCH = 50_000
 _JOBS = 0x6C65_6467  # "ledg": the class of the jobs' advisory locks
 _POLL, _PATIENCE = 0.1, 10
-_PAGE = f"SELECT {COLUMNS} FROM events WHERE position > ? AND position <= ? AND type = ANY (?) ORDER BY position"
+_RANGE = "FROM events WHERE position > ? AND position <= ? AND type = ANY (?)"
+_PAGE = f"SELECT {COLUMNS} {_RANGE} ORDER BY position"
+_QUOTED_STREAM = r"""'"' || replace(replace(stream, '\', '\\'), '"', '\"') || '"'"""
+_LINES = (
+    f"""SELECT string_agg('["' || type || '",' || {_QUOTED_STREAM} || ',' || version || ',' || body || ']', E'\\n'"""
+    f" ORDER BY position) {_RANGE}"
+)
 _SETTINGS = {
     "statement_timeout": "0",
     "lock_timeout": "0",
@@ -86,7 +92,12 @@ class PostgresBulk:
 
     def page(self, after: int, upto: int, types: Sequence[str]) -> list[Row]:
         with errors_translated():
-            return self._reader.run(_PAGE, (after, upto, Texts(types)))
+            return self._writer.run(_PAGE, (after, upto, Texts(types)))
+
+    def lines(self, after: int, upto: int, types: Sequence[str]) -> str:
+        with errors_translated():
+            [(lines,)] = self._reader.run(_LINES, (after, upto, Texts(types)))
+        return lines or ""
 
     @contextmanager
     def look(self) -> Iterator[PostgresCursor]:

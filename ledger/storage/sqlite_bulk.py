@@ -87,12 +87,15 @@ class SqliteBulk:
         return head
 
     def page(self, after: int, upto: int, types: Sequence[str]) -> list[Row]:
-        query = (
-            f"SELECT {COLUMNS} FROM events WHERE position > ? AND position <= ?"
-            f" AND type IN ({', '.join('?' * len(types))}) ORDER BY position"
-        )
-        with self._reading():
-            return self._reader.execute(query, (after, upto, *types)).fetchall()
+        with self.look() as cursor:
+            return cursor.execute(_range(types), (after, upto, *types))
+
+    def lines(self, after: int, upto: int, types: Sequence[str]) -> str:
+        line = """'["' || type || '",' || json_quote(stream) || ',' || version || ',' || body || ']'"""
+        with self.look() as cursor:
+            query = f"SELECT group_concat({line}, char(10)) FROM ({_range(types)})"
+            [(lines,)] = cursor.execute(query, (after, upto, *types))
+        return lines or ""
 
     @contextmanager
     def look(self) -> Iterator[SqliteCursor]:
@@ -174,6 +177,13 @@ class SqliteBulk:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or self._pace.now() > patient:
                     raise
+
+
+def _range(types: Sequence[str]) -> str:
+    return (
+        f"SELECT {COLUMNS} FROM events WHERE position > ? AND position <= ?"
+        f" AND type IN ({', '.join('?' * len(types))}) ORDER BY position"
+    )
 
 
 @contextmanager
