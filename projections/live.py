@@ -31,6 +31,10 @@ class UnknownViews(StorageUnavailable):
     """Views are in force that this release does not know."""
 
 
+class NotMade(StorageUnavailable):
+    """A view that this release has is not in force yet, in any version."""
+
+
 @dataclass(frozen=True)
 class LiveSet:
     """The definitions in force, and the generation of this set: a number that changes whenever the set does."""
@@ -49,15 +53,13 @@ class LiveSet:
         return next((view for view in self.views if view.name == name), None)
 
     def named(self, query: str) -> str:
-        """The query with the names of tables filled in. Raises StorageUnavailable when a view is not made yet."""
+        """The query with the names of tables filled in. Raises NotMade."""
         named = self._queries.get(query)
         if named is None:
             try:
                 named = self._queries[query] = query.format_map(self.tables)
             except KeyError as error:
-                raise StorageUnavailable(
-                    f"The view {error} is not made yet: `order-ledger rebuild` makes it."
-                ) from error
+                raise NotMade(f"The view {error} is not made yet: `order-ledger rebuild` makes it.") from error
         return named
 
 
@@ -148,6 +150,6 @@ class LiveViews:
     def _twice(self, run: Callable[[LiveSet], T]) -> T:
         try:
             return run(self.now())
-        except ViewsMoved:
+        except (ViewsMoved, NotMade):
             self.look_again()
             return run(self.now())
