@@ -91,12 +91,10 @@ class Payment:
 
     def after(self, notice: PaymentNotice) -> Payment:
         """The payment when this is known, too: an equal one when it was."""
-        changes = self._money_after(notice)
-        if notice.kind in _PHASES:
-            order = _phase_order(notice)
-            if order > self.phase_order:
-                changes |= {"phase": notice.kind, "phase_order": order}
-        return replace(self, **changes) if changes else self
+        known = self._after_money(notice)
+        if notice.kind not in _PHASES or _phase_order(notice) <= self.phase_order:
+            return known
+        return replace(known, phase=notice.kind, phase_order=_phase_order(notice))
 
     def after_anomaly(self, notice: PaymentNotice, *, counts: bool) -> Payment:
         """The payment when something that does not fit is told of it; ``counts``: its money is the order's even so.
@@ -104,8 +102,8 @@ class Payment:
         It is no phase of the payment: the order goes by what fits.
         """
         what = (notice.kind, notice.intent_id, str(notice.amount), notice.currency, notice.reference or "")
-        changes = self._money_after(notice) if counts else {}
-        return replace(self, **changes, anomalies=self.anomalies | {what})
+        known = self._after_money(notice) if counts else self
+        return replace(known, anomalies=self.anomalies | {what})
 
     def status_after(self, notice: PaymentNotice) -> Status | None:
         """The status that this notice, once known, moves an unpaid order to; ``None`` when a later phase is known."""
@@ -125,22 +123,21 @@ class Payment:
             "anomalies": len(self.anomalies),
         }
 
-    def _money_after(self, notice: PaymentNotice) -> dict[str, Any]:
-        """What the notice changes of the sums, refunds and disputes."""
+    def _after_money(self, notice: PaymentNotice) -> Payment:
         reference, status = str(notice.reference), str(notice.detail)
         match notice.kind:
             case PaymentKind.RECEIVED:
-                return {"received": max(self.received, notice.amount)}
+                return replace(self, received=max(self.received, notice.amount))
             case PaymentKind.REFUNDED:
-                return {"refunded_at_once": max(self.refunded_at_once, notice.amount)}
+                return replace(self, refunded_at_once=max(self.refunded_at_once, notice.amount))
             case PaymentKind.REFUND:
                 refund = _RefundState(_REFUND_RANK.get(status, 0), status, notice.amount)
-                return {"refunds": _with_greater(self.refunds, reference, refund)}
+                return replace(self, refunds=_with_greater(self.refunds, reference, refund))
             case PaymentKind.DISPUTE:
                 dispute = (_DISPUTE_RANK.get(status, 0), status)
-                return {"disputes": _with_greater(self.disputes, reference, dispute)}
+                return replace(self, disputes=_with_greater(self.disputes, reference, dispute))
             case _:
-                return {}
+                return self
 
 
 def anomaly_of(notice: PaymentNotice, intent_id: str, amount: int, currency: str) -> str | None:
