@@ -16,7 +16,8 @@ from benchmarks.stores.floor import Floor, PostgresFloor, SqliteFloor
 from benchmarks.stores.library import Library
 from benchmarks.stores.ours import Ours
 from ledger.storage.log import NewEvent
-from projections.store import inline_writes
+from projections.live import writes_of
+from projections.store import VIEWS
 
 THREADS = (1, 4, 16, 64)
 _FLOOR_WRITERS = 2
@@ -146,5 +147,5 @@ def _on_sqlite(stack: ExitStack, _: str | None, __: list[str]) -> Iterator[Store
 def assert_same_rows() -> None:
     """The floor writes the very rows that the views make of the events, or it would be no floor."""
     made = rows.event(7)
-    written = inline_writes([NewEvent(made.stream, 1, rows.TYPE, made.body)])
+    written = writes_of(VIEWS, [NewEvent(made.stream, 1, rows.TYPE, made.body)])
     assert [(writes.table.name, writes.inserts) for writes in written] == [("orders", [rows.order_row(7)])], written

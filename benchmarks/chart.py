@@ -19,7 +19,10 @@ _COLOURS = {
     "eventsourcing library": "#d17a22",
     "message-db": "#8a5fa8",
     "crud": "#d17a22",
+    "library's ProjectionRunner": "#d17a22",
+    "library, 500 at once": "#e8b27a",
     "raw SQL floor": "#9a9a9a",
+    "SQL alone": "#9a9a9a",
     "hello": "#9a9a9a",
     "0 orders": "#b9d4e8",
     "10,000 orders": "#69a7d6",
@@ -53,6 +56,7 @@ def _panels(parts: Mapping[str, Any]) -> Sequence[Panel]:
         ("appends", "appends/s by threads", lambda case: str(case["threads"]), "store"),
         ("http", "requests/s, 16 connections", lambda case: str(case["request"]), "server"),
         ("growth", "requests/s by size of the ledger", lambda case: str(case["request"]), "server"),
+        ("rebuild", "events/s of a rebuild, by events", lambda case: f"{case['events']:,}", "way"),
     ):
         cases = [case for case in parts.get(part, {}).get("cases", []) if _shown(part, case)]
         for database in dict.fromkeys(case["database"] for case in cases):

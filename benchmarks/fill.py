@@ -13,8 +13,9 @@ from benchmarks.peers import crud as peer
 from ledger.storage import Database, open_database
 from ledger.storage.log import PAYMENT_INTENTS, NewEvent
 from ledger.storage.tables import TableWrites
+from projections.live import writes_of
 from projections.migrate import migrate
-from projections.store import inline_writes
+from projections.store import VIEWS
 
 _BATCH = 2000
 
@@ -59,7 +60,7 @@ def _append(database: Database, batch: Sequence[tuple[int, int]]) -> None:
     made = [rows.event(order_id, user) for order_id, user in batch]
     events = [NewEvent(event.stream, 1, rows.TYPE, event.body) for event in made]
     intents = TableWrites(PAYMENT_INTENTS, [rows.intent_row(order_id) for order_id, _ in batch])
-    database.append(events, [*inline_writes(events), intents])
+    database.append(events, [*writes_of(VIEWS, events), intents])
 
 
 def _batches(shares: Sequence[Share]) -> Iterator[list[tuple[int, int]]]:

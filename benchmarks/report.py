@@ -38,7 +38,7 @@ def markdown(report: Report) -> Iterator[str]:
     yield ""
     yield from _machine(report["machine"])
     yield from _targets(report["targets"])
-    for name, section in (("appends", _appends), ("http", _http), ("growth", _growth)):
+    for name, section in (("appends", _appends), ("http", _http), ("growth", _growth), ("rebuild", _rebuild)):
         if name in report["parts"]:
             yield from section(report["parts"][name])
 
@@ -127,6 +127,32 @@ def _growth(part: Mapping[str, Any]) -> Iterator[str]:
         each = _numbers(case["per_second"], ",.0f")
         yield _row(case["database"], case["server"], case["request"], each, *numbers, cpu)
     yield ""
+
+
+def _rebuild(part: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Rebuild"
+    yield ""
+    yield "The order view made from the log. The library's ways are measured on a shorter log, as they take so long."
+    yield ""
+    yield from _head("database", "events", "way", "events/s", "rounds", "peak MiB")
+    for case in part["cases"]:
+        rate, peak = _numbers(case["per_second"], ",.0f"), _numbers(case["peak_mib"], ".0f")
+        yield _row(case["database"], f"{case['events']:,}", case["way"], rate, len(case["rounds"]), peak)
+    yield ""
+    for run in part["live"]:
+        took = run["rebuild"]
+        yield f"{run['database']}: {run['clients']} clients, half of whose requests write; the rebuild of"
+        yield f"{took['events']:,} events took {took['seconds']:.1f} s beside them. The longest write fell into:"
+        yield f"{', '.join(run['phases_at_longest_write'])}. Times are in ms."
+        yield ""
+        yield from _head("", "requests/s", "write p50", "p99", "max", "over 100", "read p50", "p99", "max", "failed")
+        for name, window in run["windows"].items():
+            writes, reads = (
+                [window[f"{kind}_{part}_ms"] for part in ("p50", "p99", "max")] for kind in ("write", "read")
+            )
+            long = window["writes_over_100_ms"]
+            yield _row(name, f"{window['per_second']:,.0f}", *writes, long, *reads, window["failed"])
+        yield ""
 
 
 def _head(*names: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,9 @@ HELLO = ("benchmarks.peers.serve", "hello")
 CRUD = ("benchmarks.peers.serve", "crud")
 
 
-def token(user: int) -> str:
+def token(user: int, role: str = "customer") -> str:
     """A bearer token that all servers accept, good until 2100."""
-    return jwt.encode({"sub": str(user), "exp": 4102444800}, SECRET, algorithm="HS256")
+    return jwt.encode({"sub": str(user), "role": role, "exp": 4102444800}, SECRET, algorithm="HS256")
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,13 @@ class Server:
 
 
 @contextmanager
-def serving(module: Sequence[str], database_url: str, var_dir: Path, *, workers: int = 2) -> Iterator[Server]:
-    """A server on a free port, once it listens; stopped at the end."""
+def serving(
+    module: Sequence[str], database_url: str, var_dir: Path, *, workers: int = 2, pinned: bool = True
+) -> Iterator[Server]:
+    """A server on a free port, once it listens; stopped at the end. ``pinned``: each worker is kept to a CPU."""
     process = subprocess.Popen(
         [sys.executable, "-m", *module],
-        env=_environ(database_url, var_dir, workers),
+        env=_environ(database_url, var_dir, workers) | {"LEDGER_PIN_WORKERS": "yes" if pinned else "no"},
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -79,7 +81,7 @@ def serving(module: Sequence[str], database_url: str, var_dir: Path, *, workers:
         process.wait(_START_SECONDS)
 
 
-def _environ(database_url: str, var_dir: Path, workers: int) -> Mapping[str, str]:
+def _environ(database_url: str, var_dir: Path, workers: int) -> dict[str, str]:
     # All settings but these are the defaults: what is measured is what users get on a machine that runs only this.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEDGER_", "STRIPE_"))}
     return kept | {
@@ -89,7 +91,6 @@ def _environ(database_url: str, var_dir: Path, workers: int) -> Mapping[str, str
         "LEDGER_BIND": "127.0.0.1:0",
         "LEDGER_WORKERS": str(workers),
         "LEDGER_THREADS": str(THREADS),
-        "LEDGER_PIN_WORKERS": "yes",
         "LEDGER_LOG_LEVEL": "warning",
     }
 

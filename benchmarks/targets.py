@@ -67,6 +67,15 @@ _HTTP = (
     ("sqlite", "detail", "hello", 0.75),
     ("sqlite", "list", "hello", 0.75),
 )
+# database, against which way to rebuild, at least
+_REBUILDS = (
+    ("postgres", "library's ProjectionRunner", 100.0),
+    ("postgres", "SQL alone", 0.6),
+    ("sqlite", "SQL alone", 0.6),
+)
+_PEAK_MIB = 300.0
+_STALL_MS = 250.0
+_IN_USE = 0.5
 _P99_OVER_P50 = 5.0
 _GROWTH = 0.9
 
@@ -117,10 +126,39 @@ def of_growth(cases: Sequence[Case]) -> list[Target]:
     return targets
 
 
-OF: Mapping[str, Callable[[Sequence[Case]], list[Target]]] = {
-    "appends": of_appends,
-    "http": of_http,
-    "growth": of_growth,
+def of_rebuilds(cases: Sequence[Case]) -> list[Target]:
+    """Speed against the other ways, and memory whatever the size."""
+    found = {(case["database"], case["way"]): case for case in reversed(cases)}
+    targets = []
+    for database, against, limit in _REBUILDS:
+        ratios = _ratios(found.get((database, "ours")), found.get((database, against)))
+        name = f"{database}: rebuild, ours / {against}"
+        targets.append(Target(name, limit, Summary.of(ratios), len(ratios)))
+    for case in cases:
+        if case["peak_mib"]:
+            name = f"{case['database']}: rebuild of {case['events']:,} events, MiB at most"
+            measured = Summary(**case["peak_mib"])
+            targets.append(Target(name, _PEAK_MIB, measured, len(case["rounds"]), at_most=True))
+    return targets
+
+
+def of_rebuilds_in_use(runs: Sequence[Mapping[str, Any]]) -> Iterator[Target]:
+    """What clients notice of a rebuild."""
+    for run in runs:
+        during = run["windows"]["during"]
+        name = f"{run['database']}: while a view is rebuilt,"
+        yield Target(f"{name} requests that failed", 0, Summary.of([during["failed"]]), 1, at_most=True)
+        yield Target(f"{name} longest write, ms", _STALL_MS, Summary.of([during["write_max_ms"]]), 1, at_most=True)
+        yield Target(f"{name} requests a second / normal", _IN_USE, Summary.of([run["ratio"]]), 1)
+
+
+Part = Mapping[str, Any]
+
+OF: Mapping[str, Callable[[Part], list[Target]]] = {
+    "appends": lambda part: of_appends(part["cases"]),
+    "http": lambda part: of_http(part["cases"]),
+    "growth": lambda part: of_growth(part["cases"]),
+    "rebuild": lambda part: [*of_rebuilds(part["cases"]), *of_rebuilds_in_use(part["live"])],
 }
 
 

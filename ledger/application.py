@@ -29,7 +29,7 @@ from ledger.errors import (
     UnknownPayment,
     VersionMismatch,
 )
-from ledger.events import PaymentRecorded
+from ledger.events import Event, PaymentRecorded
 from ledger.leads import LeadBoard, LeadMove, board_stream
 from ledger.order import Order, buyer_of, order_stream, place_order
 from ledger.outcomes import Outcome, RefundOutcome
@@ -39,6 +39,7 @@ from ledger.receipts import Receipt, key_digest, receipt_of, request_digest
 from ledger.statuses import UNPAID, Status
 from ledger.storage.bodies import JSONBodies
 from ledger.storage.log import RecordedEvent
+from ledger.storage.tables import TableWrites
 
 MAX_ATTEMPTS = 10
 T = TypeVar("T")
@@ -171,6 +172,20 @@ class OrderLedger(Application[str]):
             return answer
 
         return _until_won(attempt)
+
+    def load(
+        self, events: Sequence[Event], *, intents: Sequence[tuple[int, Intent]], beside: Sequence[TableWrites]
+    ) -> bool:
+        """Appends in bulk what aggregates have decided already; ``False``, and nothing, when others were first there.
+
+        With a command for each, every one would cost a lock, a transaction and a reading of its aggregate.
+        """
+        stored = [self.mapper.to_stored_event(event) for event in events]
+        try:
+            self._ports.recorder.insert_events(stored, intents=intents, beside=beside)
+        except IntegrityError:
+            return False
+        return True
 
     def history(self, order_id: int) -> list[RecordedEvent]:
         """Every event of an order as it is stored, oldest first. Raises UnknownOrder."""

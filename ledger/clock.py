@@ -16,4 +16,5 @@ def utc_now() -> datetime:
 
 def rfc3339(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds, ending in ``Z``: all timestamps have one length, so they sort as text."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # isoformat takes a quarter of strftime's time, which is felt by whoever writes a million of them.
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -133,6 +133,10 @@ class Busy(LedgerError):
     code = "busy"
 
 
+class AlreadyRunning(Busy):
+    """Somebody else does this very job at the moment, and there is to be one at a time."""
+
+
 class StorageUnavailable(LedgerError):
     """The database can't be reached or is overloaded; the same request may be sent again.
 

@@ -21,17 +21,17 @@ from ledger.payments.gateway import Intent, PaymentGateway, PaymentKind, Payment
 from ledger.payments.payment import Payment, anomaly_of
 from ledger.statuses import TRANSITIONS, UNPAID, Status
 
-_STREAM_PREFIX = "order-"
+STREAM_PREFIX = "order-"
 
 
 def order_stream(order_id: int) -> str:
     """The name of an order's stream: order 17 lives in ``order-17``."""
-    return f"{_STREAM_PREFIX}{order_id}"
+    return f"{STREAM_PREFIX}{order_id}"
 
 
 def order_id_of(stream: str) -> int:
     """The id of the order whose stream this is."""
-    return int(stream.removeprefix(_STREAM_PREFIX))
+    return int(stream.removeprefix(STREAM_PREFIX))
 
 
 def buyer_of(actor: Actor) -> int:
@@ -129,10 +129,10 @@ class Order:
             return
         status = payment.status_after(notice) if anomaly is None and self.status in UNPAID else None
         if status is None or status not in TRANSITIONS[self.status]:
-            self._record_payment(notice, anomaly, actor=actor, cause=cause.record(), timestamp=timestamp)
+            self._record_payment(notice, payment, anomaly, actor=actor, cause=cause.record(), timestamp=timestamp)
             return
         part = cause.record(self.version + 2)
-        self._record_payment(notice, anomaly, actor=actor, cause=part, timestamp=timestamp)
+        self._record_payment(notice, payment, anomaly, actor=actor, cause=part, timestamp=timestamp)
         self._change_status(status, actor=actor, cause=cause, timestamp=timestamp)
 
     def knows(self, notice: PaymentNotice) -> bool:
@@ -207,7 +207,14 @@ class Order:
         return self.payment.after_anomaly(notice, money)
 
     def _record_payment(
-        self, notice: PaymentNotice, anomaly: str | None, *, actor: Actor, cause: CauseRecord, timestamp: str
+        self,
+        notice: PaymentNotice,
+        payment: Payment,
+        anomaly: str | None,
+        *,
+        actor: Actor,
+        cause: CauseRecord,
+        timestamp: str,
     ) -> None:
         self._record(
             PaymentRecorded(
@@ -225,7 +232,7 @@ class Order:
                 detail=notice.detail,
                 anomaly=anomaly,
                 order_status=self.status.value,
-                totals=self._payment_after(notice, anomaly).totals(self.payment_records + 1),
+                totals=payment.totals(self.payment_records + 1),
             )
         )
 
@@ -262,6 +269,7 @@ class Order:
         if not intent.succeeded or (intent.amount_received, intent.currency) != (self.amount_in_cents, self.currency):
             raise PaymentNotConfirmed(f"The payment of order {self.order_id} has not succeeded.")
         notice = PaymentNotice(PaymentKind.RECEIVED, intent.id, intent.amount_received, intent.currency, timestamp)
-        if self._payment_after(notice, None) != self.payment:
+        payment = self._payment_after(notice, None)
+        if payment != self.payment:
             part = cause.record(self.version + 2)
-            self._record_payment(notice, None, actor=actor, cause=part, timestamp=timestamp)
+            self._record_payment(notice, payment, None, actor=actor, cause=part, timestamp=timestamp)

@@ -1,77 +1,106 @@
-"""Compares the live views with a fresh replay, and the log with its own rules, at one moment and beside the writers."""
+"""Compares the live views with a fresh replay, and the log with its own rules, at one moment and beside the writers.
+
+The replay goes into temporary tables and the database compares, so that memory does not depend on how large the ledger
+is, and only what differs is looked at.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from eventsourcing.persistence import IntegrityError
-
+from ledger.errors import LedgerError
+from ledger.events import EVENT_TYPES
 from ledger.storage import Cursor, Database
-from ledger.storage.log import RecordedEvent
-from ledger.storage.recorder import read_log
-from projections.store import VIEWS, fold
+from projections.compare import Finding, differences_of
+from projections.live import LiveViews
+from projections.poison import Poison
+from projections.replay import INTENTS, PAGE, Tell, replay
+from projections.store import VIEWS
 from projections.view import View
 
-_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IntegrityError)
-"""How bodies that are not what their type says show themselves."""
+_KNOWN_TYPES = frozenset(type.TOPIC for type in EVENT_TYPES)
+
+_GAPS = (
+    "SELECT position, before FROM (SELECT position, coalesce(lag(position) OVER (ORDER BY position), 0) AS before"
+    " FROM events) AS steps WHERE position <> before + 1 ORDER BY position"
+)
+_JUMPS = (
+    "SELECT stream, version, position, before, earlier FROM (SELECT stream, version, position,"
+    " coalesce(lag(version) OVER in_stream, 0) AS before, coalesce(lag(position) OVER in_stream, 0) AS earlier"
+    " FROM events WINDOW in_stream AS (PARTITION BY stream ORDER BY version)) AS steps"
+    " WHERE version <> before + 1 OR position <= earlier ORDER BY stream, version"
+)
+_TYPES = "SELECT type, count(*), min(position) FROM events GROUP BY type ORDER BY min(position)"
+_AHEAD = (
+    "SELECT view_name, role, position, head"
+    " FROM rebuilds, (SELECT coalesce(max(position), 0) AS head FROM events) AS log"
+    " WHERE position > head ORDER BY view_name, role"
+)
+_ROLES = {"next": "the table being made", "old": "the former table"}
 
 
-def differences(database: Database) -> list[str]:
+def _silent(_: int) -> None:
+    return
+
+
+def differences(database: Database, known: Sequence[View] = VIEWS) -> list[str]:
     """What is wrong, a sentence each; empty when the log is sound and every view equals its replay."""
-    with database.snapshot() as cursor:
-        found = list(_log_faults(read_log(cursor)))
-        for view in VIEWS:
-            found.extend(_view_differences(cursor, view))
-        found.extend(_intent_differences(cursor))
-    return found
+    return [str(finding) for finding in check(database, known)]
 
 
-def _log_faults(events: Iterable[RecordedEvent]) -> Iterator[str]:
-    versions: dict[str, int] = {}
-    expected = 1
-    for event in events:
-        if event.position != expected:
-            yield f"log: position {expected} is missing before {event.position}"
-        expected = event.position + 1
-        if event.version != versions.get(event.stream, 0) + 1:
-            yield f"log: {event.stream} jumps to version {event.version} at position {event.position}"
-        versions[event.stream] = event.version
+def check(
+    database: Database,
+    known: Sequence[View] = VIEWS,
+    *,
+    only: str | None = None,
+    tell: Tell = _silent,
+    page: int = PAGE,
+) -> Iterator[Finding]:
+    """Looks at all of the ledger, or at one view ``only``, and yields what is not sound as it is found.
+
+    The log is replayed ``page`` events at a time, and everything is of one moment. Raises StorageUnavailable, and
+    LedgerError for a view that there is none of.
+    """
+    with LiveViews(database, known).scratch() as (cursor, live):
+        views = [*live.views, INTENTS]
+        if only is None:
+            yield from log_faults(cursor)
+        else:
+            views = [_named(views, only)]
+        for each in replay(cursor, views, tell, page=page):
+            yield from map(_poisoned(each.view), each.poison)
+            if database.dialect == "postgres":  # which would take the table for a small one
+                cursor.execute(f"ANALYZE {each.table.name}")
+            yield from differences_of(cursor, each.view.name, each.view.table.name, each.table)
 
 
-def _intent_differences(cursor: Cursor) -> Iterator[str]:
-    """What is kept beside the log for each order, against what the log says of it. The client secret is in no event."""
-    try:
-        expected = dict(_intents(read_log(cursor)))
-    except _UNREADABLE as error:
-        yield f"payment_intents: the log can't be read: {error!r}"
-        return
-    for order_id, *kept in cursor.stream("SELECT order_id, intent_id, amount, currency FROM payment_intents"):
-        wanted = expected.pop(order_id, None)
-        if wanted != tuple(kept):
-            yield f"payment_intents: order {order_id} has {tuple(kept)}, the log says {wanted}"
-    yield from (f"payment_intents: order {order_id} has none" for order_id in expected)
+def log_faults(cursor: Cursor) -> Iterator[Finding]:
+    """What is wrong with the log by itself, and with what is noted of it."""
+    for position, before in cursor.stream(_GAPS):
+        yield Finding("log", "positions", f"position {before + 1} is missing before {position}")
+    for stream, version, position, before, earlier in cursor.stream(_JUMPS):
+        if version != before + 1:
+            yield Finding("log", "versions", f"{stream} jumps to version {version} at position {position}")
+        else:
+            yield Finding("log", "order", f"{stream} version {version} at position {position} is before {earlier}")
+    for type, count, first in cursor.execute(_TYPES):
+        if type not in _KNOWN_TYPES:
+            yield Finding("log", "types", f"{count} of the unknown type {type!r}, the first at position {first}")
+    for view, role, position, head in cursor.execute(_AHEAD):
+        yield Finding("log", "ahead", f"{_ROLES[role]} of {view} is at position {position}, but the log ends at {head}")
 
 
-def _intents(events: Iterable[RecordedEvent]) -> Iterator[tuple[int, tuple[str, int, str]]]:
-    for event in events:
-        if event.type == "OrderCreated":
-            body = json.loads(event.body)
-            yield body["order_id"], (body["payment_intent_id"], body["amount_in_cents"], body["currency"])
+def _named(views: Sequence[View], name: str) -> View:
+    found = {view.name: view for view in views}
+    if name not in found:
+        raise LedgerError(f"There is no view {name}; there are {', '.join(found)}.")
+    return found[name]
 
 
-def _view_differences(cursor: Cursor, view: View) -> Iterator[str]:
-    try:
-        expected = fold(view, read_log(cursor))
-    except _UNREADABLE as error:
-        yield f"{view.name}: the log can't be replayed: {error!r}"
-        return
-    query = f"SELECT {', '.join(view.table.columns)} FROM {view.table.name}"
-    for row in cursor.stream(query):
-        key = row[: view.table.key_size]
-        wanted = expected.pop(key, None)
-        if wanted is None:
-            yield f"{view.name}: row {key} is not in the replay"
-        elif wanted != row:
-            yield f"{view.name}: row {key} is {row}, the replay says {wanted}"
-    yield from (f"{view.name}: row {key} of the replay is missing" for key in expected)
+def _poisoned(view: View) -> Callable[[Poison], Finding]:
+    def told(poison: Poison) -> Finding:
+        event = poison.event
+        where = f"position {event.position} ({event.type}, {event.stream} version {event.version})"
+        return Finding(view.name, "unreadable", f"{where} can't be replayed: {poison.error}")
+
+    return told

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ledger.leads import LEAD_STATUSES
-from ledger.storage import Database
 from ledger.storage.tables import Table
+from projections.live import LiveViews
 from projections.view import Change, EventFacts, Insert, Update, View
 
 LEAD_BOARDS = Table("lead_boards", {"user_id": "bigint", "arrangement": "text", "version": "bigint"})
 
 
-def _arranged(event: EventFacts) -> Iterator[Change]:
-    user_id, arrangement = event.body["user_id"], json.dumps(event.body["arrangement"])
+def _arranged(event: EventFacts) -> tuple[Change]:
+    user_id, arrangement = event.body.user_id, json.dumps(event.body.arrangement)
     if event.version == 1:
-        yield Insert((user_id, arrangement, event.version))
-    else:
-        yield Update((user_id,), {"arrangement": arrangement, "version": event.version})
+        return (Insert((user_id, arrangement, event.version)),)
+    return (Update((user_id,), {"arrangement": arrangement, "version": event.version}),)
 
 
 VIEW = View("lead_boards", 1, LEAD_BOARDS, {"LeadStatusesArranged": _arranged})
@@ -37,12 +35,11 @@ class LeadStatus:
 class LeadReads:
     """The query of the board endpoint."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, views: LiveViews) -> None:
+        self._views = views
 
     def board(self, user_id: int) -> list[LeadStatus]:
         """A user's board in order of place; the default one when the user has not arranged it."""
-        with self._database.read() as cursor:
-            rows = cursor.execute("SELECT arrangement FROM lead_boards WHERE user_id = ?", (user_id,))
+        rows = self._views.read("SELECT arrangement FROM {lead_boards} WHERE user_id = ?", (user_id,))
         arrangement = json.loads(rows[0][0]) if rows else list(LEAD_STATUSES)
         return [LeadStatus(id, LEAD_STATUSES[id], place) for place, id in enumerate(arrangement, 1)]

@@ -7,18 +7,21 @@ and so not in a view) and ``status`` its end. Reads join the two to the secret a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import Any
+
+from msgspec import convert
 
 from ledger.actor import Actor
 from ledger.events import OrderCreated
 from ledger.order import order_id_of
 from ledger.payments.gateway import Intent
 from ledger.statuses import Status
-from ledger.storage import Database
 from ledger.storage.database import Dialect
 from ledger.storage.tables import Row, Table
+from projections.bodies import OrderCreated as OrderCreatedBody
+from projections.live import LiveViews
 from projections.view import Change, EventFacts, Insert, Update, View
 
 ORDERS = Table(
@@ -28,40 +31,39 @@ ORDERS = Table(
 )
 
 
-def _created(event: EventFacts) -> Iterator[Change]:
-    body = event.body
-    yield Insert((body["order_id"], body["user_id"], Status.PENDING.value, event.version, _document(body)))
+_PENDING = Status.PENDING.value
+_quoted = encode_basestring
 
 
-def _moved(event: EventFacts) -> Iterator[Change]:
-    yield Update((order_id_of(event.stream),), {"status": event.body["status"], "version": event.version})
+def _created(event: EventFacts) -> tuple[Change]:
+    body: OrderCreatedBody = event.body
+    return (Insert((body.order_id, body.user_id, _PENDING, event.version, _document(body))),)
 
 
-def _paid(event: EventFacts) -> Iterator[Change]:
-    yield Update((order_id_of(event.stream),), {"status": event.body["order_status"], "version": event.version})
+def _moved(event: EventFacts) -> tuple[Change]:
+    return (Update((order_id_of(event.stream),), {"status": event.body.status, "version": event.version}),)
+
+
+def _paid(event: EventFacts) -> tuple[Change]:
+    return (Update((order_id_of(event.stream),), {"status": event.body.order_status, "version": event.version}),)
 
 
 VIEW = View("orders", 1, ORDERS, {"OrderCreated": _created, "StatusChanged": _moved, "PaymentRecorded": _paid})
 
 
-def _document(body: Mapping[str, Any]) -> str:
-    products = [
-        {
-            "id": line["product_id"],
-            "name": line["name"],
-            "quantity": line["quantity"],
-            "priceInCents": line["price_in_cents"],
-        }
-        for line in body["lines"]
-    ]
-    document = {
-        "id": body["order_id"],
-        "userId": body["user_id"],
-        "date": body["timestamp"],
-        "products": products,
-        "amountInCents": body["amount_in_cents"],
-    }
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).removesuffix("}")
+def _document(body: OrderCreatedBody) -> str:
+    """The object's beginning, byte for byte what json.dumps makes of it without spaces and with letters as they are."""
+    products = ",".join(
+        [
+            f'{{"id":{line.product_id},"name":{_quoted(line.name)},"quantity":{line.quantity},'
+            f'"priceInCents":{line.price_in_cents}}}'
+            for line in body.lines
+        ]
+    )
+    return (
+        f'{{"id":{body.order_id},"userId":{body.user_id},"date":{_quoted(body.timestamp)},"products":[{products}],'
+        f'"amountInCents":{body.amount_in_cents}'
+    )
 
 
 def placed_at(document: str) -> str:
@@ -95,14 +97,14 @@ class OrderPage:
 
 NO_ORDER = 2**63 - 1
 """Above every order's id."""
-_JOIN = "FROM orders JOIN payment_intents USING (order_id)"
+_JOIN = "FROM {orders} JOIN payment_intents USING (order_id)"
 
 
 class OrderReads:
     """The queries of the order endpoints. Every method may raise StorageUnavailable."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, views: LiveViews) -> None:
+        self._views = views
 
     def detail(self, order_id: int, reader: Actor) -> OrderDocument | None:
         """The order as it is now; ``None`` when there is none that this reader may see.
@@ -110,8 +112,7 @@ class OrderReads:
         Only its owner is shown the client secret, which is good for paying: to others it is an empty string.
         """
         query = f"SELECT user_id, version, document, client_secret, status {_JOIN} WHERE order_id = ?"
-        with self._database.read() as cursor:
-            rows = cursor.execute(query, (order_id,))
+        rows = self._views.read(query, (order_id,))
         if not rows or not reader.may_see(rows[0][0]):
             return None
         user_id, version, document, client_secret, status = rows[0]
@@ -121,14 +122,13 @@ class OrderReads:
     @staticmethod
     def placed(event: OrderCreated, intent: Intent) -> OrderDocument:
         """The order that was placed just now, from what was recorded: what ``as_created`` reads, without reading it."""
-        body = _rendered(_document(vars(event)), intent.client_secret, Status.PENDING.value)
+        body = _rendered(_document(convert(vars(event), OrderCreatedBody)), intent.client_secret, Status.PENDING.value)
         return OrderDocument(event.user_id, event.originator_version, body.encode())
 
     def as_created(self, order_id: int) -> OrderDocument:
         """The order as it was at version 1, which is what its creation answered. Raises KeyError when there is none."""
         query = f"SELECT user_id, document, client_secret {_JOIN} WHERE order_id = ?"
-        with self._database.read() as cursor:
-            rows = cursor.execute(query, (order_id,))
+        rows = self._views.read(query, (order_id,))
         if not rows:
             raise KeyError(order_id)
         user_id, document, client_secret = rows[0]
@@ -136,9 +136,8 @@ class OrderReads:
 
     def page(self, user_id: int, *, status: Status | None, before: int | None, limit: int) -> OrderPage:
         """A user's orders, newest first: at most ``limit`` of those with ids below ``before``, in this status."""
-        query, parameters = page_query(self._database.dialect, user_id, status, before, limit)
-        with self._database.read() as cursor:
-            rows = cursor.execute(query, parameters)
+        query, parameters = page_query(self._views.database.dialect, user_id, status, before, limit)
+        rows = self._views.read(query, parameters)
         body = ",".join([_rendered(*row[1:]) for row in rows[:limit]])
         return OrderPage(f"[{body}]".encode(), rows[limit - 1][0] if len(rows) > limit else None)
 

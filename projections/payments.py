@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ledger.actor import Actor
 from ledger.order import order_id_of
 from ledger.statuses import GIVEN_UP
-from ledger.storage import Database
 from ledger.storage.tables import Table
+from projections.bodies import Totals
+from projections.live import LiveViews
 from projections.view import Change, EventFacts, Insert, Update, View
 
 PAYMENTS = Table(
@@ -28,23 +28,22 @@ PAYMENTS = Table(
 )
 
 
-def _recorded(event: EventFacts) -> Iterator[Change]:
-    totals = event.body["totals"]
+def _recorded(event: EventFacts) -> tuple[Change]:
+    totals: Totals = event.body.totals
     values = {
-        "phase": totals["phase"] or "",
-        "received": totals["received_in_cents"],
-        "refunded": totals["refunded_in_cents"],
-        "open_disputes": totals["open_disputes"],
-        "lost_disputes": totals["lost_disputes"],
-        "lost": totals["lost_in_cents"],
-        "anomalies": totals["anomalies"],
-        "recorded_at": event.body["timestamp"],
+        "phase": totals.phase or "",
+        "received": totals.received_in_cents,
+        "refunded": totals.refunded_in_cents,
+        "open_disputes": totals.open_disputes,
+        "lost_disputes": totals.lost_disputes,
+        "lost": totals.lost_in_cents,
+        "anomalies": totals.anomalies,
+        "recorded_at": event.body.timestamp,
     }
     order_id = order_id_of(event.stream)
-    if totals["records"] == 1:
-        yield Insert((order_id, *values.values()))
-    else:
-        yield Update((order_id,), values)
+    if totals.records == 1:
+        return (Insert((order_id, *values.values())),)
+    return (Update((order_id,), values),)
 
 
 VIEW = View("payments", 2, PAYMENTS, {"PaymentRecorded": _recorded})
@@ -73,18 +72,17 @@ class PaymentSummary:
 class PaymentReads:
     """The queries about payments. Every method may raise StorageUnavailable."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, views: LiveViews) -> None:
+        self._views = views
 
     def summary(self, order_id: int, reader: Actor) -> PaymentSummary | None:
         """An order's payment; ``None`` when there is no such order, or none that this reader may see."""
         query = (
             "SELECT orders.user_id, orders.status, phase, received, refunded, open_disputes, lost_disputes,"
             " lost, anomalies"
-            " FROM orders LEFT JOIN payments USING (order_id) WHERE order_id = ?"
+            " FROM {orders} AS orders LEFT JOIN {payments} USING (order_id) WHERE order_id = ?"
         )
-        with self._database.read() as cursor:
-            rows = cursor.execute(query, (order_id,))
+        rows = self._views.read(query, (order_id,))
         if not rows or not reader.may_see(rows[0][0]):
             return None
         _, status, phase, *numbers = rows[0]

@@ -9,9 +9,9 @@ from ledger.clock import rfc3339
 from ledger.payments.comparison import Standing
 from ledger.payments.gateway import Intent
 from ledger.statuses import GIVEN_UP, UNPAID, Status
-from ledger.storage import Database
 from ledger.storage.reservations import KEPT
 from ledger.storage.tables import Row
+from projections.live import LiveViews
 from projections.orders import NO_ORDER, placed_at
 
 _SLACK = KEPT + timedelta(minutes=1)
@@ -23,14 +23,14 @@ _COLUMNS = (
     "order_id, intent_id, status, coalesce(phase, ''), coalesce(received, 0), coalesce(refunded, 0),"
     " coalesce(lost, 0), coalesce(open_disputes, 0), coalesce(anomalies, 0), currency"
 )
-_FROM = "FROM orders JOIN payment_intents USING (order_id) LEFT JOIN payments USING (order_id)"
+_FROM = "FROM {orders} JOIN payment_intents USING (order_id) LEFT JOIN {payments} USING (order_id)"
 
 
 class StandingReads:
     """The queries of reconciliation (its Standings port). Every method may raise StorageUnavailable."""
 
-    def __init__(self, database: Database, *, page: int = 500) -> None:
-        self._database = database
+    def __init__(self, views: LiveViews, *, page: int = 500) -> None:
+        self._views = views
         self._page = page
 
     def of(self, intents: Sequence[Intent]) -> list[Standing]:
@@ -48,8 +48,7 @@ class StandingReads:
         query = f"SELECT document, {_COLUMNS} {_FROM} WHERE order_id < ? ORDER BY order_id DESC LIMIT ?"
         before, oldest = NO_ORDER, rfc3339(since - _SLACK)
         while True:
-            with self._database.read() as cursor:
-                rows = cursor.execute(query, (before, self._page))
+            rows = self._views.read(query, (before, self._page))
             recent = [row for row in rows if placed_at(row[0]) >= oldest]
             if recent:
                 yield [_standing(row[1:]) for row in recent]
@@ -65,8 +64,7 @@ class StandingReads:
         )
         last = 0
         while True:
-            with self._database.read() as cursor:
-                rows = cursor.execute(query, (*_NOT_PAID, last, self._page))
+            rows = self._views.read(query, (*_NOT_PAID, last, self._page))
             if not rows:
                 return
             yield [_standing(row) for row in rows]
@@ -75,8 +73,7 @@ class StandingReads:
     def _among(self, column: str, values: Sequence[object]) -> list[Standing]:
         if not values:
             return []
-        with self._database.read() as cursor:
-            rows = cursor.execute(f"SELECT {_COLUMNS} {_FROM} WHERE {column} IN ({_marks(values)})", values)
+        rows = self._views.read(f"SELECT {_COLUMNS} {_FROM} WHERE {column} IN ({_marks(values)})", values)
         return [_standing(row) for row in rows]
 
 

@@ -13,15 +13,20 @@ from ledger.errors import SettingsError
 from scripts.context import Session, pass_session
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
-_PARTS = ("appends", "http", "growth")
+_PARTS = ("appends", "http", "growth", "rebuild")
 _DEFAULT_OUT = Path("var", "bench")
 _SERVER = "LEDGER_TEST_DATABASE_URL"
 
 
 @click.command("bench")
 @click.option("--quick", is_flag=True, help="One short round of each: to see that it works, not how fast it is.")
+@click.option("--full", is_flag=True, help="Also a rebuild of five million events: an hour more.")
 @click.option(
-    "--only", type=click.Choice(_PARTS), multiple=True, metavar="PART", help="appends, http or growth; all by default."
+    "--only",
+    type=click.Choice(_PARTS),
+    multiple=True,
+    metavar="PART",
+    help="appends, http, growth or rebuild; all by default.",
 )
 @click.option(
     "--out",
@@ -32,16 +37,17 @@ _SERVER = "LEDGER_TEST_DATABASE_URL"
     help="Where results.json, results.md and results.png go.",
 )
 @pass_session
-def bench(session: Session, quick: bool, only: tuple[str, ...], out: Path) -> None:
-    """Measure appends, HTTP and growth, side by side with peers. Takes half an hour, and wants a quiet machine.
+def bench(session: Session, quick: bool, full: bool, only: tuple[str, ...], out: Path) -> None:
+    """Measure appends, HTTP, growth and rebuilds, side by side with peers. Takes an hour, and a quiet machine.
 
     A PostgreSQL server is started for it, or the one that LEDGER_TEST_DATABASE_URL names is used.
     """
     paths = _harness().run(
         quick=quick,
+        full=full,
         only=only or _PARTS,
         out=out,
-        command=_command(quick, only, out),
+        command=_command(quick, full, only, out),
         server_url=session.environ.get(_SERVER) or None,
         say=session.say,
     )
@@ -61,6 +67,7 @@ def _harness() -> Any:
         raise SettingsError(f"bench needs the bench extra (order-ledger[bench]): {error}") from error
 
 
-def _command(quick: bool, only: tuple[str, ...], out: Path) -> str:
-    words = ["order-ledger bench", *(["--quick"] if quick else []), *(f"--only {part}" for part in only)]
+def _command(quick: bool, full: bool, only: tuple[str, ...], out: Path) -> str:
+    flags = [flag for flag, given in (("--quick", quick), ("--full", full)) if given]
+    words = ["order-ledger bench", *flags, *(f"--only {part}" for part in only)]
     return " ".join([*words, *([] if out == _DEFAULT_OUT or out.is_absolute() else [f"--out {out}"])])

@@ -28,10 +28,12 @@ from ledger.storage.reservations import Reservations
 from projections.health import Health
 from projections.idempotency import ReceiptReads
 from projections.leads import LeadReads
-from projections.migrate import migrate
+from projections.live import LiveViews
+from projections.migrate import migrate, outdated
 from projections.orders import OrderReads
 from projections.payments import PaymentReads
-from projections.store import inline_writes
+from projections.rebuild import NOBODY, Watcher
+from projections.store import VIEWS
 from scripts.gateway import choose_gateway, make_webhooks
 
 
@@ -41,13 +43,21 @@ class Runtime:
 
     settings: Settings
     database: Database
+    views: LiveViews
     services: Services
     gateway: PaymentGateway
     sandbox: SandboxGateway | None
 
-    def migrate(self) -> None:
-        """Creates or upgrades the schema; raises StorageUnavailable or SettingsError."""
-        migrate(self.database)
+    def migrate(self, watcher: Watcher = NOBODY) -> None:
+        """Creates or upgrades the schema, and makes views that are missing; raises LedgerError or SettingsError."""
+        migrate(self.database, watcher=watcher)
+
+    def former_views(self) -> str | None:
+        """Which views serve as a former release made them, and what to do about it; ``None`` when none does."""
+        names = ", ".join(view.name for view in outdated(self.database))
+        if not names:
+            return None
+        return f"In force as a former release made them: {names}. `order-ledger rebuild` brings the latest."
 
     def require_ready(self) -> None:
         """Raises StorageUnavailable, saying what to do, when the database can't be used as it is."""
@@ -87,10 +97,11 @@ def build(settings: Settings) -> Runtime:
     catalogue = Catalogue.load(settings.catalogue)
     database = open_database(settings.database_url, pool_size=settings.db_pool_size, timeout=settings.db_timeout)
     chosen = choose_gateway(settings, database)
+    views = LiveViews(database, VIEWS)
     reservations = Reservations(database)
     ports = Ports(
-        recorder=LogRecorder(database, inline_writes),
-        receipts=ReceiptReads(database),
+        recorder=LogRecorder(database, views),
+        receipts=ReceiptReads(views),
         gateway=chosen.gateway,
         catalogue=catalogue,
         currency=settings.currency,
@@ -99,14 +110,14 @@ def build(settings: Settings) -> Runtime:
     )
     services = Services(
         ledger=OrderLedger(ports),
-        orders=OrderReads(database),
-        payments=PaymentReads(database),
-        leads=LeadReads(database),
+        orders=OrderReads(views),
+        payments=PaymentReads(views),
+        leads=LeadReads(views),
         catalogue=catalogue,
         health=Health(database),
         webhooks=make_webhooks(settings, database),
     )
-    return Runtime(settings, database, services, chosen.gateway, chosen.sandbox)
+    return Runtime(settings, database, views, services, chosen.gateway, chosen.sandbox)
 
 
 def token_verifier(settings: Settings) -> TokenVerifier:

@@ -14,9 +14,12 @@ import click
 from ledger.errors import LedgerError, SettingsError
 from scripts.bench import bench
 from scripts.bootstrap import environment
+from scripts.check import check
 from scripts.context import Session
 from scripts.database import doctor, migrate
+from scripts.parquet import export
 from scripts.pay import pay
+from scripts.rebuild import rebuild
 from scripts.reconcile import reconcile
 from scripts.replay import replay
 from scripts.seed import seed
@@ -58,7 +61,21 @@ def main(ctx: click.Context, quiet: bool) -> None:
     ctx.obj = Session(environment(), quiet=quiet)
 
 
-for command in (serve, token, migrate, doctor, settings, pay, reconcile, seed, replay, bench):
+for command in (
+    serve,
+    token,
+    migrate,
+    doctor,
+    check,
+    settings,
+    pay,
+    rebuild,
+    reconcile,
+    seed,
+    replay,
+    export,
+    bench,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -8,25 +8,30 @@ from pathlib import Path
 import click
 
 from ledger.errors import LedgerError, SettingsError
-from projections.check import differences
+from projections.check import check
+from projections.rebuild import Watcher
 from scripts.bootstrap import Runtime, build, token_verifier
+from scripts.check import told
 from scripts.context import Session, pass_session
 from scripts.gateway import described, warnings_about
+from scripts.progress import watched
 from scripts.secret import with_kept_secret
 from scripts.settings_cmd import without_password
 
 _SQLITE = "sqlite:///"
-_SHOWN = 20
-"""Faults shown of one kind: enough to see the pattern."""
 
 
 @click.command("migrate")
 @pass_session
 def migrate(session: Session) -> None:
-    """Create the schema, or bring it up to date. Safe to repeat; stop the workers of another release first."""
+    """Create the schema, or bring it up to date. Safe to repeat, and beside a server of this release."""
     with build(session.settings) as runtime:
-        runtime.migrate()
+        with watched(session) as tell:
+            runtime.migrate(Watcher(tell=tell))
+        former = runtime.former_views()
     session.say("The schema is up to date.")
+    if former:
+        session.say(former)
 
 
 @click.command("doctor")
@@ -36,10 +41,8 @@ def doctor(session: Session, ctx: click.Context) -> None:
     """Check settings, database, log and views, in words; exit 1 when something is not sound."""
     sound = True
     for subject, faults in _examine(session):
-        for fault in faults[:_SHOWN]:
+        for fault in faults:
             click.echo(f"{subject}: {fault}")
-        if len(faults) > _SHOWN:
-            click.echo(f"{subject}: and {len(faults) - _SHOWN} more")
         if not faults:
             _tell(session, f"{subject}: sound")
         sound = sound and not faults
@@ -70,7 +73,7 @@ def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
         yield f"database {without_password(settings.database_url)}", unready
         if not unready:
             head = runtime.services.health.head()
-            yield f"log and views ({head:,} events)", _faults(lambda: differences(runtime.database))
+            yield f"log and views ({head:,} events)", _faults(lambda: list(told(check(runtime.database))))
 
 
 def _token_faults(session: Session) -> list[str]:

@@ -69,7 +69,7 @@ def _reconciler(runtime: Runtime, *, fix: bool) -> Reconciler:
     return Reconciler(
         ledger=runtime.services.ledger,
         gateway=runtime.gateway,
-        standings=StandingReads(runtime.database),
+        standings=StandingReads(runtime.views),
         reservations=Reservations(runtime.database),
         clock=utc_now,
         run_id=f"reconcile-{uuid4()}",

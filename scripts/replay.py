@@ -12,8 +12,8 @@ from rich.table import Table
 
 from ledger.clock import rfc3339
 from ledger.storage.log import RecordedEvent
+from projections.fold import fold
 from projections.orders import VIEW, as_object
-from projections.store import fold
 from scripts.bootstrap import build
 from scripts.context import ORDER_ID, Session, WholeNumber, pass_session
 

@@ -21,9 +21,11 @@ from gunicorn.app.base import BaseApplication
 from ledger.actor import Role
 from ledger.errors import SettingsError
 from ledger.settings import Settings
+from projections.rebuild import Watcher
 from scripts.bootstrap import Runtime, build, token_verifier
 from scripts.context import Session, WholeNumber, pass_session
 from scripts.gateway import warnings_about
+from scripts.progress import watched
 from scripts.secret import with_secret
 from scripts.tokens import make_token
 from scripts.worker import Worker, malformed_bodies_refused
@@ -98,7 +100,7 @@ def _seat(arbiter: Any, worker: Any) -> None:
     worker.seat = next(seat for seat in range(arbiter.num_workers) if seat not in taken)
 
 
-def prepare(settings: Settings) -> None:
+def prepare(session: Session, settings: Settings) -> None:
     """Creates the schema, and meets everything that would stop a worker, while it can still be said in one line."""
     if settings.pin_workers and not hasattr(os, "sched_setaffinity"):
         raise SettingsError("LEDGER_PIN_WORKERS: this system can't keep a process to a CPU")
@@ -106,7 +108,11 @@ def prepare(settings: Settings) -> None:
         raise SettingsError("LEDGER_DATABASE_URL: a database in memory can't be shared by worker processes")
     with build(settings) as runtime:
         token_verifier(settings)
-        runtime.migrate()
+        with watched(session) as tell:
+            runtime.migrate(Watcher(tell=tell))
+        former = runtime.former_views()
+    if former:
+        session.say(former)
 
 
 @contextmanager
@@ -227,7 +233,7 @@ def serve(session: Session, bind: str | None, workers: int | None, threads: int 
         if welcome:
             _welcome(settings, url)
 
-    prepare(settings)
+    prepare(session, settings)
     for warning in warnings_about(settings):
         session.say(warning)
     with metrics_directory():

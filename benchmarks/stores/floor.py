@@ -136,7 +136,7 @@ def _with_values(batch: Rows) -> tuple[bytes, list[Any]]:
 def _statement(values: int) -> bytes:
     events, orders, intents = (_source(types, values) for types in (_EVENTS, _ORDERS, _INTENTS))
     return f"""
-        WITH head AS MATERIALIZED (SELECT ledger_head() AS position),
+        WITH head AS MATERIALIZED (SELECT ledger_head(0) AS position),
         appended AS (INSERT INTO events (position, stream, version, type, body)
             SELECT head.position + new.a, new.b, new.c, new.d, new.e FROM head, {events}),
         ordered AS (INSERT INTO orders (order_id, user_id, status, version, document) SELECT new.* FROM head, {orders}),

@@ -12,12 +12,13 @@ from benchmarks import rows
 from benchmarks.databases import assert_durable_sqlite
 from benchmarks.measure import Operation
 from ledger.storage import Database, open_database
-from ledger.storage.log import NewEvent
+from ledger.storage.log import ANY_GENERATION, NewEvent, Written
 from ledger.storage.recorder import LogRecorder
 from ledger.storage.sqlite import SqliteDatabase
 from ledger.storage.tables import TableWrites
+from projections.live import LiveViews
 from projections.migrate import migrate
-from projections.store import inline_writes
+from projections.store import VIEWS
 
 
 class Batches:
@@ -28,9 +29,9 @@ class Batches:
         self.transactions = 0
         self.events = 0
 
-    def append(self, events: Sequence[NewEvent], writes: Sequence[TableWrites]) -> int:
+    def append(self, events: Sequence[NewEvent], writes: Sequence[TableWrites], generation: int) -> int:
         """Appends, and counts."""
-        first = self._database.append(events, writes)
+        first = self._database.append(events, writes, generation)
         self.transactions += 1
         self.events += len(events)
         return first
@@ -57,7 +58,9 @@ class Ours:
             with self._database.write() as cursor:
                 assert_durable_sqlite(cursor._connection)  # what is asserted is this very connection
         self.batches = Batches(self._database)
-        self._recorder = LogRecorder(cast("Database", self.batches), inline_writes if views else _nothing)
+        self._recorder = LogRecorder(
+            cast("Database", self.batches), LiveViews(self._database, VIEWS) if views else _NoViews()
+        )
 
     @contextmanager
     def operation(self) -> Iterator[Operation]:
@@ -86,6 +89,12 @@ class Ours:
         self._database.close()
 
 
-def _nothing(_: Sequence[Any]) -> list[TableWrites]:
+class _NoViews:
     """What goes with the events when there are no views."""
-    return []
+
+    def written(self, _events: Sequence[NewEvent]) -> Written:
+        """Nothing."""
+        return Written(ANY_GENERATION, [])
+
+    def look_again(self) -> None:
+        """Nothing can have changed."""

@@ -123,15 +123,9 @@ class SandboxGateway:
         """
         with self._database.write() as cursor:
             intent = _of_order(cursor, order_id)
-            if intent.status == "canceled":
-                raise PaymentNotConfirmed(f"The payment of order {order_id} was cancelled.")
-            if intent.amount_received or not fail:
-                intent = replace(intent, status="succeeded", amount_received=intent.amount)
-                kind, amount = PaymentKind.RECEIVED, intent.amount_received
-            else:
-                kind, amount = PaymentKind.FAILED, intent.amount
+            intent, notice = self._settled(intent, fail=fail)
             _keep(cursor, intent)
-        return self._notice(kind, intent, amount)
+        return notice
 
     def refund_all(self, order_id: int) -> PaymentNotice | None:
         """Refunds what is left of an order's payment and returns the notice of it, or ``None`` when nothing ever came.
@@ -155,6 +149,14 @@ class SandboxGateway:
         )
         _keep(cursor, replace(intent, amount_refunded=intent.amount_refunded + amount))
         return refund
+
+    def _settled(self, intent: Intent, *, fail: bool) -> tuple[Intent, PaymentNotice]:
+        if intent.status == "canceled":
+            raise PaymentNotConfirmed(f"The payment of order {intent.order_id} was cancelled.")
+        if fail and not intent.amount_received:
+            return intent, self._notice(PaymentKind.FAILED, intent, intent.amount)
+        intent = replace(intent, status="succeeded", amount_received=intent.amount)
+        return intent, self._notice(PaymentKind.RECEIVED, intent, intent.amount_received)
 
     def _notice(self, kind: PaymentKind, intent: Intent, amount: int) -> PaymentNotice:
         return PaymentNotice(kind, intent.id, amount, intent.currency, rfc3339(self._clock()), intent.order_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -57,11 +57,29 @@ class RecordedEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """What one caller appends: all of it or nothing. ``payment_intents`` are rows of that table."""
+    """What one caller appends: all or nothing. ``payment_intents`` are rows of that table, ``beside`` of others."""
 
     events: Sequence[NewEvent]
     payment_intents: Sequence[Row] = ()
+    beside: Sequence[TableWrites] = ()
 
 
-InlineWrites = Callable[[Sequence[NewEvent]], list[TableWrites]]
-"""What is to be written in the transaction of these events, by table: the views (the projections package has them)."""
+ANY_GENERATION = 0
+"""Of appends that no view depends on; the generations of a ledger's views count from 1."""
+
+
+class Written(NamedTuple):
+    """What the views make of some events, by table, and the generation of the set of views that it was made for."""
+
+    generation: int
+    writes: list[TableWrites]
+
+
+class InlineViews(Protocol):
+    """The views that are written in the transaction of the events (the projections package has them)."""
+
+    def written(self, events: Sequence[NewEvent]) -> Written:
+        """What the views in force make of the events. May raise IntegrityError and StorageUnavailable."""
+
+    def look_again(self) -> None:
+        """Forgets which views are in force; called when the database says that they are others."""

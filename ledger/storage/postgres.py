@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
-from typing import Any, LiteralString, Self
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any, Self
 
 import psycopg
-from eventsourcing.persistence import DataError, IntegrityError, ProgrammingError
 from psycopg import Connection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ledger.errors import SettingsError, StorageUnavailable
 from ledger.storage.database import CommitUnknown, Dialect
-from ledger.storage.log import NewEvent
+from ledger.storage.log import ANY_GENERATION, NewEvent
 from ledger.storage.postgres_append import append_statement
+from ledger.storage.postgres_bulk import PostgresBulk, PostgresScratchCursor, alone, configure_bulk
+from ledger.storage.postgres_cursor import PostgresCursor, errors_translated, first_line
 from ledger.storage.postgres_prepared import ConnectionLost, PreparedConnection
 from ledger.storage.schema import WRITERS_LOCK
-from ledger.storage.tables import Row, TableWrites
+from ledger.storage.tables import TableWrites
 
-_STREAM_ROWS = 5000
-
+CONNECT_TIMEOUT = 5
+"""Seconds that a long job waits for a connection."""
 
 _SLOW_PLANS = ("seqscan", "bitmapscan", "sort", "incremental_sort", "hashjoin", "mergejoin")
 _PLANS = {f"enable_{plan}": "off" for plan in _SLOW_PLANS} | {
@@ -33,26 +33,6 @@ _PLANS = {f"enable_{plan}": "off" for plan in _SLOW_PLANS} | {
 """Every query of the ledger finds its rows by key, in an index that has them in order. The planner is held to that,
 and plans a statement once: while its statistics are new it would sort all orders of a user for a page of twenty, and
 in a ledger of a million it would start processes to read one."""
-
-
-class PostgresCursor:
-    """Runs statements on one PostgreSQL connection."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def execute(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
-        cursor = self._connection.execute(_with_psycopg_placeholders(sql), parameters)
-        return cursor.fetchall() if cursor.description else []
-
-    def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        with self._connection.cursor() as cursor:
-            cursor.executemany(_with_psycopg_placeholders(sql), rows)
-
-    def stream(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[Row]:
-        with self._connection.cursor(name="ledger_stream") as cursor:
-            cursor.itersize = _STREAM_ROWS
-            yield from cursor.execute(_with_psycopg_placeholders(sql), parameters)
 
 
 class _ReadCursor(PostgresCursor):
@@ -73,6 +53,7 @@ class PostgresDatabase:
             conninfo_to_dict(url)
         except psycopg.ProgrammingError as error:
             raise SettingsError("LEDGER_DATABASE_URL is not a libpq URI") from error
+        self._url = url
         self._milliseconds = round(timeout * 1000)
         self._refusal = ""
         self._pool = ConnectionPool(
@@ -103,11 +84,22 @@ class PostgresDatabase:
             yield _ReadCursor(connection)
 
     @contextmanager
-    def snapshot(self) -> Iterator[PostgresCursor]:
+    def snapshot(self, tables: Sequence[str] = ()) -> Iterator[PostgresCursor]:
         with self._connection() as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             connection.execute("SET LOCAL statement_timeout = 0")
+            _hold(connection, tables)
             yield PostgresCursor(connection)
+
+    @contextmanager
+    def scratch(self, tables: Sequence[str] = ()) -> Iterator[PostgresScratchCursor]:
+        # Not of the pool, whose planner is held to small queries.
+        with errors_translated(), closing(self._connected()) as connection:
+            configure_bulk(connection)
+            with connection.transaction(force_rollback=True):
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                _hold(connection, tables)
+                yield PostgresScratchCursor(connection)
 
     @contextmanager
     def write(self) -> Iterator[PostgresCursor]:
@@ -115,14 +107,16 @@ class PostgresDatabase:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITERS_LOCK,))
             yield PostgresCursor(connection)
 
-    def append(self, events: Sequence[NewEvent], writes: Sequence[TableWrites]) -> int:
-        statement, parameters = append_statement(events, writes)
+    def append(
+        self, events: Sequence[NewEvent], writes: Sequence[TableWrites], generation: int = ANY_GENERATION
+    ) -> int:
+        statement, parameters = append_statement(events, writes, generation)
         with self._connection() as connection:
             try:
                 [(head,)] = connection.run(statement, parameters)
             except ConnectionLost as error:
                 self._pool.check()  # the log is asked next, on a connection that works
-                raise CommitUnknown(f"The connection broke: {_first_line(error)}") from error
+                raise CommitUnknown(f"The connection broke: {first_line(error)}") from error
         return int(head) + 1
 
     def next_order_ids(self, count: int = 1) -> Sequence[int]:
@@ -130,32 +124,40 @@ class PostgresDatabase:
             rows = connection.run("SELECT nextval('order_ids') FROM generate_series(1, ?)", (count,))
         return [row[0] for row in rows]
 
+    @contextmanager
+    def bulk(self, job: str, *, wait: bool = False) -> Iterator[PostgresBulk]:
+        with errors_translated(), closing(self._connected()) as writer, closing(self._connected()) as reader:
+            for connection in (writer, reader):
+                configure_bulk(connection)
+            with alone(writer, job, wait=wait):
+                yield PostgresBulk(writer, reader)
+
     def close(self) -> None:
         self._pool.close()
+
+    def _connected(self) -> PreparedConnection:
+        """A connection beside the pool's."""
+        options: dict[str, Any] = {"autocommit": True, "prepare_threshold": None, "connect_timeout": CONNECT_TIMEOUT}
+        return PreparedConnection.connect(self._url, **options)
 
     @contextmanager
     def _connection(self) -> Iterator[PreparedConnection]:
         connection: PreparedConnection | None = None
-        try:
-            # Opened on first use and not on construction: a pool must not cross a fork.
-            self._pool.open(wait=False)
-            connection = self._pool.getconn()
+        with errors_translated():
             try:
-                yield connection
-            finally:
-                self._pool.putconn(connection)
-        except psycopg.IntegrityError as error:
-            raise IntegrityError(str(error)) from error
-        except (psycopg.DataError, OverflowError) as error:
-            raise DataError(str(error)) from error
-        except PoolTimeout as error:
-            raise StorageUnavailable(f"The database can't be reached: {self._refusal or error}") from error
-        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction) as error:
-            if connection is not None and connection.broken:
-                self._pool.check()  # what broke this one broke the idle ones too; no other caller need find out
-            raise StorageUnavailable(f"The database can't be used now: {_first_line(error)}") from error
-        except psycopg.Error as error:
-            raise ProgrammingError(str(error)) from error
+                # Opened on first use and not on construction: a pool must not cross a fork.
+                self._pool.open(wait=False)
+                connection = self._pool.getconn()
+                try:
+                    yield connection
+                finally:
+                    self._pool.putconn(connection)
+            except PoolTimeout as error:
+                raise StorageUnavailable(f"The database can't be reached: {self._refusal or error}") from error
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                if connection is not None and connection.broken:
+                    self._pool.check()  # what broke this one broke the idle ones too; no other caller need find out
+                raise
 
     def _remembering_connection(self) -> type[PreparedConnection]:
         """Connections whose failures to connect are kept: the pool tells its log of them, and callers only the time."""
@@ -167,7 +169,7 @@ class PostgresDatabase:
                 try:
                     connection = super().connect(conninfo, **options)
                 except psycopg.Error as error:
-                    database._refusal = _first_line(error)
+                    database._refusal = first_line(error)
                     raise
                 database._refusal = ""
                 return connection
@@ -185,10 +187,11 @@ class PostgresDatabase:
         connection.execute(f"SELECT {calls}", [part for setting in settings.items() for part in setting])
 
 
-@lru_cache(maxsize=512)
-def _with_psycopg_placeholders(sql: str) -> LiteralString:
-    return sql.replace("?", "%s")
+def _hold(connection: Connection, tables: Sequence[str]) -> None:
+    """Keeps swaps away from the tables until the transaction ends.
 
-
-def _first_line(error: psycopg.Error) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    First of all in it: the snapshot is taken by the first query, and a table that were swapped in after that would show
+    what it held then, which is half of it.
+    """
+    if tables:
+        connection.execute(f"LOCK TABLE {', '.join(tables)} IN ACCESS SHARE MODE".encode())

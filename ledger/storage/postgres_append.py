@@ -1,6 +1,7 @@
 """The append on PostgreSQL: one statement, one round trip, whatever is written with the events.
 
-``ledger_head`` (see schema.py) takes the writers' lock and then reads the head of the log. It is a volatile function,
+``ledger_head`` (see schema.py) takes the writers' lock, makes sure that the views in force are those that the rows were
+made for, and then reads the head of the log. It is a volatile function,
 so that read has a snapshot of its own, taken when the lock is held; the statement's own snapshot is older and would
 miss what was committed while it waited. The rows that the statement updates were there before it began, as a command
 has read the events that made them.
@@ -41,9 +42,11 @@ class Part(NamedTuple):
         return (*self.columns, *self.table.key) if self.columns else tuple(self.table.columns)
 
 
-def append_statement(events: Sequence[NewEvent], writes: Sequence[TableWrites]) -> tuple[str, list[Value]]:
+def append_statement(
+    events: Sequence[NewEvent], writes: Sequence[TableWrites], generation: int
+) -> tuple[str, list[Value]]:
     """The statement, which answers one row with the head of the log before it, and its parameters."""
-    parameters: list[Value] = []
+    parameters: list[Value] = [generation]
     shape: list[Part] = []
     for table, columns, rows in _parts(events, writes):
         part = Part(table, columns, len(rows) == 1)
@@ -75,7 +78,7 @@ def _values(part: Part, rows: Sequence[Row]) -> list[Value]:
 def _text(shape: tuple[Part, ...]) -> str:
     events, *others = shape
     parts = [
-        "head AS MATERIALIZED (SELECT ledger_head() AS position)",
+        "head AS MATERIALIZED (SELECT ledger_head(?) AS position)",
         f"appended AS ({_append(events)})",
         *(
             f"written_{number} AS ({_update(part) if part.columns else _insert(part)})"

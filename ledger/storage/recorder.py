@@ -10,10 +10,10 @@ from uuid import UUID
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent, Subscription
 
 from ledger.payments.gateway import Intent
-from ledger.storage.database import CommitUnknown, Cursor, Database
+from ledger.storage.database import CommitUnknown, Cursor, Database, ViewsMoved
 from ledger.storage.group_commit import GroupCommit
-from ledger.storage.log import COLUMNS, PAYMENT_INTENTS, Append, InlineWrites, NewEvent, RecordedEvent
-from ledger.storage.tables import TableWrites
+from ledger.storage.log import COLUMNS, PAYMENT_INTENTS, Append, InlineViews, NewEvent, RecordedEvent
+from ledger.storage.tables import Row, TableWrites
 
 
 class LogRecorder(ApplicationRecorder):
@@ -24,15 +24,20 @@ class LogRecorder(ApplicationRecorder):
     time share a transaction.
     """
 
-    def __init__(self, database: Database, inline_writes: InlineWrites) -> None:
+    def __init__(self, database: Database, views: InlineViews) -> None:
         self._database = database
-        self._inline_writes = inline_writes
+        self._views = views
         self._commits: GroupCommit[Append, int] = GroupCommit(self._write)
 
     def insert_events(
-        self, stored_events: Sequence[StoredEvent], *, intents: Sequence[tuple[int, Intent]] = (), **options: Any
+        self,
+        stored_events: Sequence[StoredEvent],
+        *,
+        intents: Sequence[tuple[int, Intent]] = (),
+        beside: Sequence[TableWrites] = (),
+        **options: Any,
     ) -> Sequence[int] | None:
-        """Appends the events, the views they change and, for each new order, (order id, its payment intent).
+        """Appends the events, the views they change, for each new order (order id, its payment intent), and ``beside``.
 
         Returns their positions. Raises IntegrityError when a stream has that version already or a view's unique key
         is violated; then nothing was written. Raises StorageUnavailable when the database can't be used, or when too
@@ -43,7 +48,8 @@ class LogRecorder(ApplicationRecorder):
             raise TypeError(f"unknown options: {', '.join(options)}")
         if not stored_events:
             return None
-        append = Append([_new_event(event) for event in stored_events], [_intent_row(*intent) for intent in intents])
+        rows = [_intent_row(*intent) for intent in intents]
+        append = Append([_new_event(event) for event in stored_events], rows, beside)
         first = self._commits.submit(append)
         return list(range(first, first + len(append.events)))
 
@@ -51,17 +57,26 @@ class LogRecorder(ApplicationRecorder):
         """Commits all the appends as one; returns the position of each one's first event."""
         events = [event for append in appends for event in append.events]
         intents = [row for append in appends for row in append.payment_intents]
-        writes = self._inline_writes(events)
-        if intents:
-            writes.append(TableWrites(PAYMENT_INTENTS, intents))
+        beside = [written for append in appends for written in append.beside]
         try:
-            first = self._database.append(events, writes)
+            first = self._append(events, intents, beside)
+        except ViewsMoved:  # nothing was written
+            self._views.look_again()
+            first = self._append(events, intents, beside)
+        return list(accumulate((len(append.events) for append in appends[:-1]), initial=first))
+
+    def _append(self, events: Sequence[NewEvent], intents: Sequence[Row], beside: Sequence[TableWrites]) -> int:
+        generation, writes = self._views.written(events)
+        writes.extend(beside)
+        if intents:
+            writes.append(TableWrites(PAYMENT_INTENTS, list(intents)))
+        try:
+            return self._database.append(events, writes, generation)
         except CommitUnknown:
             found = self._position_of(events[0])
             if found is None:
                 raise
-            first = found
-        return list(accumulate((len(append.events) for append in appends[:-1]), initial=first))
+            return found
 
     def _position_of(self, event: NewEvent) -> int | None:
         """Where this very event stands: the connection may have broken after the commit, before its answer came.

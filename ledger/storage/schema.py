@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ledger.errors import SettingsError
 from ledger.storage.database import Cursor, Dialect
-from ledger.storage.log import PAYMENT_INTENTS
+from ledger.storage.log import ANY_GENERATION, PAYMENT_INTENTS
 
 SCHEMA_VERSION = 1
 
@@ -39,16 +39,26 @@ CREATE TABLE IF NOT EXISTS sandbox_refunds (
     amount bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS ledger_identity (id text NOT NULL);
 CREATE TABLE IF NOT EXISTS ledger_schema (version bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS view_set (generation bigint NOT NULL);
 """
 
 WRITERS_LOCK = 0x6C65_6467_6572  # "ledger"; advisory locks are per database
 """Held until the transaction ends by everyone who draws a position, so that positions commit in order."""
 
+VIEWS_MOVED = "LG001"
+"""The SQLSTATE of an append whose rows were made for other views than those in force."""
+
 _LEDGER_HEAD = f"""
-CREATE OR REPLACE FUNCTION ledger_head() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+CREATE OR REPLACE FUNCTION ledger_head(expected bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+DECLARE head bigint;
 BEGIN
     PERFORM pg_advisory_xact_lock({WRITERS_LOCK});
-    RETURN (SELECT coalesce(max(position), 0) FROM events);
+    SELECT (SELECT coalesce(max(position), 0) FROM events) INTO head
+        FROM view_set WHERE generation = expected OR expected = {ANY_GENERATION};
+    IF head IS NULL THEN
+        RAISE EXCEPTION 'other views are in force' USING ERRCODE = '{VIEWS_MOVED}';
+    END IF;
+    RETURN head;
 END $$
 """
 
@@ -77,6 +87,7 @@ def create_schema(cursor: Cursor, dialect: Dialect, new_id: Callable[[], str] = 
             raise SettingsError(
                 f"the database must be encoded in UTF8, so that bodies keep their bytes, not {encoding}"
             )
+        cursor.execute("DROP FUNCTION IF EXISTS ledger_head()")  # a former release's, which did not look at the views
         cursor.execute(_LEDGER_HEAD)
     for statement in [*_TABLES.split(";")[:-1], *PAYMENT_INTENTS.ddl()]:
         cursor.execute(for_dialect(statement, dialect))
@@ -84,6 +95,7 @@ def create_schema(cursor: Cursor, dialect: Dialect, new_id: Callable[[], str] = 
     if dialect == "sqlite":
         cursor.execute("INSERT INTO order_ids SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM order_ids)")
     cursor.execute(_ORDER_IDS_BEHIND[dialect])
+    cursor.execute("INSERT INTO view_set SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM view_set)")
     cursor.execute(
         "INSERT INTO ledger_identity SELECT CAST(? AS text) WHERE NOT EXISTS (SELECT 1 FROM ledger_identity)",
         (new_id(),),

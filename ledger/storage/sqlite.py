@@ -9,37 +9,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock, RLock
 
-from eventsourcing.persistence import DataError, IntegrityError, ProgrammingError
-
-from ledger.errors import StorageUnavailable
-from ledger.storage.database import Dialect
-from ledger.storage.log import COLUMNS, NewEvent
-from ledger.storage.tables import Row, TableWrites
-
-_STREAM_ROWS = 1000
-
-
-class SqliteCursor:
-    """Runs statements on one SQLite connection."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def execute(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
-        return self._connection.execute(sql, parameters).fetchall()
-
-    def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        self._connection.executemany(sql, rows)
-
-    def stream(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[Row]:
-        cursor = self._connection.execute(sql, parameters)
-        while rows := cursor.fetchmany(_STREAM_ROWS):
-            yield from rows
+from ledger.errors import AlreadyRunning, StorageUnavailable
+from ledger.storage.database import Dialect, ViewsMoved
+from ledger.storage.log import ANY_GENERATION, COLUMNS, NewEvent
+from ledger.storage.pace import Pace
+from ledger.storage.sqlite_bulk import BUSY_TIMEOUT, SqliteBulk, SqliteScratchCursor, file_lock
+from ledger.storage.sqlite_cursor import SqliteCursor, errors_translated, transaction
+from ledger.storage.tables import TableWrites
 
 
 class SqliteDatabase:
@@ -58,6 +40,7 @@ class SqliteDatabase:
         # Threads queue here and not at SQLite's own lock, where waiting is polling. In memory there is one connection,
         # which readers share with writers.
         self._writers = RLock()
+        self._jobs: defaultdict[str, Lock] = defaultdict(Lock)
         self._writer: sqlite3.Connection | None = None
         self._counter: sqlite3.Connection | None = None
 
@@ -73,25 +56,42 @@ class SqliteDatabase:
 
     @contextmanager
     def read(self) -> Iterator[SqliteCursor]:
-        with _errors_translated(), self._reader() as connection:
+        with errors_translated(), self._reader() as connection:
             yield SqliteCursor(connection)
 
     @contextmanager
-    def snapshot(self) -> Iterator[SqliteCursor]:
-        with _errors_translated(), self._reader() as connection, _transaction(connection, "BEGIN"):
+    def snapshot(self, tables: Sequence[str] = ()) -> Iterator[SqliteCursor]:
+        with errors_translated(), self._reader() as connection, _transaction(connection, "BEGIN"):
+            _look_at(connection, tables)
             yield SqliteCursor(connection)
+
+    @contextmanager
+    def scratch(self, tables: Sequence[str] = ()) -> Iterator[SqliteScratchCursor]:
+        with errors_translated(), self._own() as connection:
+            connection.execute("BEGIN")
+            try:
+                _look_at(connection, tables)
+                yield SqliteScratchCursor(connection)
+            finally:
+                connection.execute("ROLLBACK")
 
     @contextmanager
     def write(self) -> Iterator[SqliteCursor]:
-        with _errors_translated(), self._turn():
+        with errors_translated(), self._turn():
             connection = self._shared()
             self._check_file()
             with _transaction(connection, "BEGIN IMMEDIATE"):
                 yield SqliteCursor(connection)
 
-    def append(self, events: Sequence[NewEvent], writes: Sequence[TableWrites]) -> int:
+    def append(
+        self, events: Sequence[NewEvent], writes: Sequence[TableWrites], generation: int = ANY_GENERATION
+    ) -> int:
         with self.write() as cursor:
-            first: int = cursor.execute("SELECT coalesce(max(position), 0) + 1 FROM events")[0][0]
+            first: int
+            query = "SELECT (SELECT coalesce(max(position), 0) + 1 FROM events), generation FROM view_set"
+            [(first, found)] = cursor.execute(query)
+            if generation not in {ANY_GENERATION, found}:
+                raise ViewsMoved("other views are in force")
             rows = ((position, *event) for position, event in enumerate(events, first))
             cursor.executemany(f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?)", rows)
             for written in writes:
@@ -101,12 +101,24 @@ class SqliteDatabase:
         return first
 
     def next_order_ids(self, count: int = 1) -> Sequence[int]:
-        with _errors_translated(), self._turn():
+        with errors_translated(), self._turn():
             if self._counter is None:
                 self._counter = self._shared() if self._in_memory else self._connect("NORMAL")
             self._check_file()
             row = self._counter.execute("UPDATE order_ids SET last = last + ? RETURNING last", (count,)).fetchall()[0]
             return range(row[0] - count + 1, row[0] + 1)
+
+    @contextmanager
+    def bulk(self, job: str, *, wait: bool = False) -> Iterator[SqliteBulk]:
+        with errors_translated(), self._alone(job, wait):
+            if self._in_memory:
+                with self._turn():
+                    shared = self._shared()
+                yield SqliteBulk(shared, shared, turn=self._turn, reading=self._turn, pace=Pace())
+                return
+            with closing(self._connect("NORMAL")) as writer, closing(self._connect("NORMAL")) as reader:
+                writer.execute(f"PRAGMA busy_timeout={round(BUSY_TIMEOUT * 1000)}")
+                yield SqliteBulk(writer, reader, turn=self._turn, reading=nullcontext, pace=Pace())
 
     def close(self) -> None:
         """Closes every connection; one that another thread is reading with, as soon as it is done."""
@@ -137,6 +149,16 @@ class SqliteDatabase:
             self._take_back(connection)
 
     @contextmanager
+    def _own(self) -> Iterator[sqlite3.Connection]:
+        """A connection that nobody else uses meanwhile."""
+        if self._in_memory:
+            with self._turn():
+                yield self._shared()
+            return
+        with closing(self._connect("FULL")) as connection:
+            yield connection
+
+    @contextmanager
     def _turn(self) -> Iterator[None]:
         """The turn to write, waited for no longer than SQLite's own lock would be."""
         if not self._writers.acquire(timeout=self._timeout):
@@ -145,6 +167,20 @@ class SqliteDatabase:
             yield
         finally:
             self._writers.release()
+
+    @contextmanager
+    def _alone(self, job: str, wait: bool) -> Iterator[None]:
+        if not self._in_memory:
+            self._check_file()
+            with file_lock(Path(self._path), job, wait=wait):
+                yield
+            return
+        if not self._jobs[job].acquire(blocking=wait):
+            raise AlreadyRunning(f"Another {job} is running on this database.")
+        try:
+            yield
+        finally:
+            self._jobs[job].release()
 
     def _take_back(self, connection: sqlite3.Connection) -> None:
         with self._pool_lock:
@@ -190,29 +226,11 @@ class SqliteDatabase:
             raise StorageUnavailable("The database's file was replaced while in use: start again on the new one.")
 
 
-@contextmanager
-def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
-    connection.execute(begin)
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+def _look_at(connection: sqlite3.Connection, tables: Sequence[str]) -> None:
+    """Takes the snapshot, which no swap can change any more."""
+    for table in tables:
+        connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()
 
 
-@contextmanager
-def _errors_translated() -> Iterator[None]:
-    try:
-        yield
-    except OverflowError as error:
-        raise DataError(str(error)) from error
-    except sqlite3.IntegrityError as error:
-        raise IntegrityError(str(error)) from error
-    except sqlite3.OperationalError as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
-            raise ProgrammingError(str(error)) from error
-        raise StorageUnavailable(f"The database can't be used now: {error}.") from error
-    except sqlite3.DatabaseError as error:
-        raise StorageUnavailable(f"The database can't be used: {error}.") from error
+def _transaction(connection: sqlite3.Connection, begin: str) -> AbstractContextManager[None]:
+    return transaction(connection, lambda: connection.execute(begin))

@@ -37,6 +37,10 @@ class Table:
         ]
         return [f"CREATE TABLE IF NOT EXISTS {self.name} ({columns}, {constraints})", *indexes]
 
+    def temporary_ddl(self) -> str:
+        """The statement that creates it as a temporary table, without its indexes."""
+        return self.ddl()[0].replace("CREATE TABLE IF NOT EXISTS", "CREATE TEMPORARY TABLE", 1)
+
     def insert_sql(self) -> str:
         """The statement that inserts one row."""
         return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({', '.join('?' * len(self.columns))})"

@@ -200,6 +200,7 @@ def test_a_page_is_read_from_the_index_that_has_it_in_order(
             cursor.execute("ANALYZE")
     postgres = store.database.dialect == "postgres"
     query, parameters = page_query(store.database.dialect, 1, status, 20, 5)
+    query = query.format(orders="orders")
     with store.database.read() as cursor:
         if postgres:  # in a ledger that is large enough, the planner would have processes share even one page
             assert cursor.execute("SELECT current_setting('max_parallel_workers_per_gather')") == [("0",)]

@@ -11,8 +11,9 @@ from eventsourcing.tests.persistence import ApplicationRecorderTestCase, NonInte
 
 from ledger.storage import open_database
 from ledger.storage.recorder import LogRecorder
+from projections.live import LiveViews
 from projections.migrate import migrate
-from projections.store import inline_writes
+from projections.store import VIEWS
 
 
 class OnMemory:
@@ -27,7 +28,7 @@ class OnMemory:
     def _with_recorder(self, request: pytest.FixtureRequest) -> Iterator[None]:
         database = open_database(self.storage_url(request))
         migrate(database)
-        self.recorder = LogRecorder(database, inline_writes)
+        self.recorder = LogRecorder(database, LiveViews(database, VIEWS))
         yield
         database.close()
 

@@ -76,7 +76,7 @@ def summary(store: Store) -> PaymentSummary:
 
 
 def owing(store: Store) -> list[int]:
-    return [standing.order_id for page in StandingReads(store.database).owing() for standing in page]
+    return [standing.order_id for page in StandingReads(store.views).owing() for standing in page]
 
 
 def test_a_success_is_recorded_and_moves_the_order_once(store: Store) -> None:

@@ -42,23 +42,32 @@ def test_a_sound_ledger_has_no_differences(busy: Store) -> None:
 @pytest.mark.parametrize(
     ("statement", "finding"),
     [
-        ("UPDATE orders SET status = 'shipped' WHERE order_id = 1", "orders: row (1,) is"),
-        ("UPDATE orders SET version = 7 WHERE order_id = 1", "orders: row (1,) is"),
+        ("UPDATE orders SET status = 'shipped' WHERE order_id = 1", "orders: row (1,): "),
+        ("UPDATE orders SET version = 7 WHERE order_id = 1", "orders: row (1,): "),
         ("DELETE FROM orders WHERE order_id = 2", "orders: row (2,) of the replay is missing"),
         ("INSERT INTO lead_boards VALUES (9, '[1, 2, 3, 4]', 1)", "lead_boards: row (9,) is not in the replay"),
-        ("UPDATE payments SET received = 0 WHERE order_id = 3", "payments: row (3,) is"),
+        ("UPDATE payments SET received = 0 WHERE order_id = 3", "payments: row (3,): received 0 -> 1999"),
         ("DELETE FROM payments", "payments: row (3,) of the replay is missing"),
         ("INSERT INTO payments VALUES (1, '', 0, 0, 0, 0, 0, 0, '')", "payments: row (1,) is not in the replay"),
         ("DELETE FROM idempotency WHERE source = 'stripe'", "idempotency: row ('stripe', 'evt_1') of the replay"),
         ("DELETE FROM idempotency", "idempotency: row ('user-1', 'k0') of the replay is missing"),
         ("DELETE FROM events WHERE position = 2", "log: position 2 is missing"),
         ("DELETE FROM events WHERE stream = 'order-2' AND version = 1", "log: order-2 jumps to version 2"),
-        ("UPDATE events SET stream = 'order-9' WHERE position = 4", "orders: the log can't be replayed"),
-        ("UPDATE payment_intents SET amount = 1 WHERE order_id = 1", "payment_intents: order 1 has"),
-        ("INSERT INTO payment_intents VALUES (9, 'pi_9', 's', 1, 'usd')", "payment_intents: order 9 has"),
-        ("UPDATE events SET body = '[]' WHERE position = 1", "orders: the log can't be replayed"),
-        ("DELETE FROM payment_intents WHERE order_id = 1", "payment_intents: order 1 has none"),
-        ("UPDATE events SET body = 'x' WHERE position = 1", "orders: the log can't be replayed"),
+        ("UPDATE events SET stream = 'order-9' WHERE position = 4", "orders: position 4 (StatusChanged, order-9"),
+        ("UPDATE payment_intents SET amount = 1 WHERE order_id = 1", "payment_intents: row (1,): amount 1 -> 1999"),
+        (
+            "INSERT INTO payment_intents VALUES (9, 'pi_9', 's', 1, 'usd')",
+            "payment_intents: row (9,) is not in the replay",
+        ),
+        (
+            "UPDATE events SET body = '[]' WHERE position = 1",
+            "orders: position 1 (OrderCreated, order-1 version 1) can't be replayed",
+        ),
+        ("DELETE FROM payment_intents WHERE order_id = 1", "payment_intents: row (1,) of the replay is missing"),
+        (
+            "UPDATE events SET body = 'x' WHERE position = 1",
+            "orders: position 1 (OrderCreated, order-1 version 1) can't be replayed",
+        ),
     ],
 )
 def test_what_is_planted_is_found(busy: Store, statement: str, finding: str) -> None:

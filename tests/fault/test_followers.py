@@ -6,8 +6,9 @@ import pytest
 
 from ledger.storage import open_database
 from ledger.storage.recorder import LogRecorder
+from projections.live import LiveViews
 from projections.migrate import migrate
-from projections.store import inline_writes
+from projections.store import VIEWS
 from tests.support.writers import WritersAtWork, writers
 
 EVENTS = 200_000
@@ -33,7 +34,7 @@ def test_a_follower_sees_every_event_once_and_in_order(postgres_url: str) -> Non
     database = open_database(postgres_url, timeout=30)
     migrate(database)
     with writers(postgres_url, processes=4, threads=8, events=EVENTS) as at_work:
-        seen = follow(LogRecorder(database, inline_writes), at_work)
+        seen = follow(LogRecorder(database, LiveViews(database, VIEWS)), at_work)
         assert at_work.failed() == []
     assert len(seen) >= EVENTS
     assert len(set(seen)) == len(seen)
@@ -52,10 +53,10 @@ def test_without_the_lock_the_same_writers_fail(postgres_url: str) -> None:
     migrate(database)
     with database.write() as cursor:
         cursor.execute(
-            "CREATE OR REPLACE FUNCTION ledger_head() RETURNS bigint LANGUAGE sql VOLATILE AS"
+            "CREATE OR REPLACE FUNCTION ledger_head(expected bigint) RETURNS bigint LANGUAGE sql VOLATILE AS"
             " 'SELECT coalesce(max(position), 0) FROM events'"
         )
     with writers(postgres_url, processes=4, threads=8, events=EVENTS) as at_work:
-        follow(LogRecorder(database, inline_writes), at_work)
+        follow(LogRecorder(database, LiveViews(database, VIEWS)), at_work)
         assert any("IntegrityError" in failure for failure in at_work.failed())
     database.close()

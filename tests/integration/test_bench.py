@@ -55,6 +55,48 @@ def test_the_report_says_what_was_run_on_what_and_how_it_stands(report: tuple[Pa
     assert (out / "results.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.postgres
+@pytest.mark.slow
+def test_rebuilds_are_measured_each_way_and_in_use(postgres_server: str, tmp_path: Path) -> None:
+    environ = environ_of(LEDGER_TEST_DATABASE_URL=postgres_server)
+    result = run_cli("bench", "--quick", "--only", "rebuild", "--out", str(tmp_path), environ=environ)
+    assert result.returncode == 0, result.stderr
+
+    part = json.loads((tmp_path / "results.json").read_text())["parts"]["rebuild"]
+    ways = {(case["database"], case["way"]) for case in part["cases"]}
+    assert {("postgres", "ours"), ("postgres", "SQL alone"), ("postgres", "library's ProjectionRunner")} <= ways
+    assert {("sqlite", "ours"), ("sqlite", "SQL alone"), ("sqlite", "library, 500 at once")} <= ways
+    for case in part["cases"]:
+        assert case["per_second"]["min"] > 0
+        assert (case["way"] == "ours") == (case["peak_mib"] is not None)
+    for run in part["live"]:
+        assert [window["failures"] for window in run["windows"].values()] == [[], [], []]
+        assert run["windows"]["during"]["write_max_ms"] > 0
+    assert "while a view is rebuilt, longest write" in (tmp_path / "results.md").read_text()
+    assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_targets_of_a_rebuild_are_speed_memory_and_what_clients_notice() -> None:
+    def case(way: str, rate: float, peak: float | None = None) -> dict[str, Any]:
+        summary = None if peak is None else {"median": peak, "min": peak, "max": peak}
+        rounds = [{"per_second": rate}]
+        return {"database": "postgres", "way": way, "events": 10, "rounds": rounds, "peak_mib": summary}
+
+    cases = [case("ours", 200.0, 301.0), case("SQL alone", 400.0), case("library's ProjectionRunner", 2.0)]
+    live = {"database": "sqlite", "ratio": 0.4, "windows": {"during": {"failed": 1, "write_max_ms": 100.0}}}
+    found = targets.OF["rebuild"]({"cases": cases, "live": [live]})
+
+    assert [(each.measured and each.measured.median, each.met) for each in found] == [
+        (100.0, True),
+        (0.5, False),
+        (None, None),
+        (301.0, False),
+        (1, False),
+        (100.0, True),
+        (0.4, False),
+    ]
+
+
 def test_the_floor_writes_the_rows_of_the_views() -> None:
     appends.assert_same_rows()
 

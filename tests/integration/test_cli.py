@@ -132,6 +132,49 @@ def test_the_doctor_tells_what_is_wrong(tmp_path: Path, sqlite_shell: Shell) -> 
     assert told.stderr == ""
 
 
+def test_check_finds_nothing_in_a_sound_ledger(shell: Shell) -> None:
+    shell.run("seed", "--orders", "30")
+
+    assert shell.run("check").stderr == "Nothing differs.\n"
+    assert shell.run("--quiet", "check", "orders").output == ""
+    told = shell.run("check", "--sample", "10", "--seed", "7")
+    assert told.stderr == "The sample is that of --seed 7.\nNothing differs.\n"
+    assert told.stdout == ""
+
+
+def test_check_tells_what_differs_and_exits_with_1(tmp_path: Path, sqlite_shell: Shell) -> None:
+    sqlite_shell.run("seed", "--orders", "30")
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute("UPDATE orders SET user_id = 999")
+    connection.close()
+
+    told = sqlite_shell.run("check", code=1)
+
+    assert len(told.stdout.splitlines()) == 21
+    assert told.stdout.startswith("orders: row (1,): user_id 999 -> ")
+    assert told.stdout.endswith("orders: and 10 more (changed)\n")
+    assert told.stderr == ""
+    assert sqlite_shell.run("check", "orders", code=1).stdout == told.stdout
+    assert sqlite_shell.run("check", "payments").stdout == ""
+    assert "orders: row (" in sqlite_shell.run("check", "--sample", "30", code=1).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("cats",), 1, "There is no view cats; there are orders, idempotency, payments, lead_boards, payment_intents."),
+        (("--seed", "1"), 2, "--seed goes with --sample."),
+        (("orders", "--sample", "1"), 2, "VIEW and --sample exclude each other."),
+    ],
+)
+def test_check_refuses_what_it_cannot_look_at(
+    sqlite_shell: Shell, arguments: tuple[str, ...], code: int, told: str
+) -> None:
+    sqlite_shell.run("migrate")
+
+    assert told in sqlite_shell.run("check", *arguments, code=code).stderr
+
+
 def test_the_doctor_tells_of_settings_that_make_no_sense(sqlite_shell: Shell) -> None:
     told = sqlite_shell.run("doctor", code=1, LEDGER_THREADS="many")
 
@@ -149,7 +192,9 @@ def test_the_doctor_tells_of_a_database_that_is_down(tmp_path: Path) -> None:
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("command", [("migrate",), ("pay", "1"), ("replay", "1"), ("seed", "--orders", "1")])
+@pytest.mark.parametrize(
+    "command", [("migrate",), ("check",), ("pay", "1"), ("replay", "1"), ("seed", "--orders", "1")]
+)
 def test_a_database_that_is_down_is_one_line_and_exit_1(tmp_path: Path, command: tuple[str, ...]) -> None:
     shell = Shell(tmp_path, "postgresql://127.0.0.1:1/x")
 

@@ -29,9 +29,10 @@ from ledger.storage.recorder import LogRecorder, read_log
 from ledger.storage.reservations import Reservations
 from projections.check import differences
 from projections.idempotency import ReceiptReads
+from projections.live import LiveViews
 from projections.migrate import migrate
 from projections.standings import StandingReads
-from projections.store import inline_writes
+from projections.store import VIEWS
 from tests.support.storages import ADMIN, CUSTOMER
 from tests.support.stripe_objects import Object
 from tests.support.stripe_server import SECRET_KEY, StripeServer
@@ -91,7 +92,7 @@ class Desk:
         reconciler = Reconciler(
             ledger=self.ledger,
             gateway=self.gateway,
-            standings=StandingReads(self.database, page=self.page),
+            standings=StandingReads(LiveViews(self.database, VIEWS), page=self.page),
             reservations=self.reservations,
             clock=lambda: datetime.now(UTC) + late,
             run_id=f"reconcile-{next(_numbers)}",
@@ -138,9 +139,10 @@ def desk(storage_url: str) -> Iterator[Desk]:
         stamp = Stamp(LedgerId(database))
         gateway = Watched(SECRET_KEY, stamp, api_base=stripe.url, seconds=10, places=8)
         reservations = Reservations(database)
+        views = LiveViews(database, VIEWS)
         ports = Ports(
-            recorder=LogRecorder(database, inline_writes),
-            receipts=ReceiptReads(database),
+            recorder=LogRecorder(database, views),
+            receipts=ReceiptReads(views),
             gateway=gateway,
             catalogue=Catalogue.load(None),
             currency="usd",

@@ -13,7 +13,8 @@ from eventsourcing.persistence import PersistenceError, StoredEvent
 from ledger.errors import LedgerError
 from ledger.storage import open_database
 from ledger.storage.recorder import LogRecorder
-from projections.store import inline_writes
+from projections.live import LiveViews
+from projections.store import VIEWS
 
 BODY = b'{"padding":"' + b"x" * 250 + b'"}'
 
@@ -21,7 +22,7 @@ BODY = b'{"padding":"' + b"x" * 250 + b'"}'
 def append_many(url: str, threads: int, events: int, failures: multiprocessing.Queue[str]) -> None:
     """Appends at least ``events`` events in runs of 1 to 10, by ``threads`` threads; reports what failed."""
     database = open_database(url, pool_size=threads, timeout=30)
-    recorder = LogRecorder(database, inline_writes)
+    recorder = LogRecorder(database, LiveViews(database, VIEWS))
 
     def append(thread: int) -> None:
         stream, version = f"w{os.getpid()}-{thread}", 0

@@ -13,8 +13,9 @@ from ledger.errors import SettingsError, StorageUnavailable
 from ledger.storage import open_database
 from ledger.storage.recorder import LogRecorder
 from projections.health import Health
+from projections.live import LiveViews
 from projections.migrate import migrate
-from projections.store import inline_writes
+from projections.store import VIEWS
 
 
 def test_a_directory_that_can_not_be_made(tmp_path: Path) -> None:
@@ -129,7 +130,8 @@ def test_a_rollback_leaves_prepared_statements_where_they_are(postgres_url: str)
 
 
 def test_subscriptions_are_not_offered() -> None:
-    recorder = LogRecorder(open_database("sqlite:///:memory:"), inline_writes)
+    database = open_database("sqlite:///:memory:")
+    recorder = LogRecorder(database, LiveViews(database, VIEWS))
     with pytest.raises(NotImplementedError):
         recorder.subscribe()
 

@@ -22,7 +22,8 @@ from ledger.events import (
 )
 from ledger.storage.bodies import JSONBodies
 from ledger.storage.log import RecordedEvent
-from projections.store import VIEWS, fold
+from projections.fold import fold
+from projections.store import VIEWS
 
 GOLDEN = Path(__file__).parent / "golden"
 MAPPER: Mapper[str] = Mapper(JSONBodies())
