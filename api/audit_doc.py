@@ -13,6 +13,12 @@ _AFTER = parameter(
 )
 _LINK = {"description": 'The next page (RFC 8288, `rel="next"`), if there is one.', "schema": {"type": "string"}}
 _ETAG = {"description": "Changes with the page.", "required": True, "schema": {"type": "string"}}
+_SENT = {
+    "type": "object",
+    "description": "An event of the stream: its position, its type, and as data the JSON of RecordedEvent.",
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+    "required": ["id", "event", "data"],
+}
 
 EVENTS = {
     "security": BEARER,
@@ -48,6 +54,6 @@ STREAM = {
             maximum=MAX_INTEGER,
         ),
     ],
-    "responses": answer(200, "The events.", {"type": "string"}, media_type="text/event-stream")
-    | problems(400, 401, 403, 404, 503),
+    "responses": answer(200, "The events.", _SENT, media_type="text/event-stream")
+    | problems(400, 401, 403, 404, 429, 503),
 }

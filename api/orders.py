@@ -12,7 +12,7 @@ from api.callers import Callers
 from api.causes import cause_of
 from api.paging import FIRST_PAGE, page_query
 from api.preconditions import etag, expected_versions, is_not_modified
-from api.problems import Refusal, problem
+from api.problems import problem
 from api.queries import as_recorded, checked, integer, moment
 from api.schemas import load_cart, load_status_update
 from api.services import Services
@@ -71,7 +71,8 @@ class OrderRoutes:
         """One order
 
         Another user's order is 404, as if it did not exist. Staff, auditors and admins see every order, with an empty
-        `clientSecret`: that is for its owner alone. With `version` or `asOf`: the order as it was then.
+        `clientSecret`: that is for its owner alone. With `version` or `asOf` the order as it was then; with both, at
+        the earlier of the two.
         """
         actor = self._callers.actor()
         if request.query_string:
@@ -115,19 +116,15 @@ class OrderRoutes:
 
     def _past_order(self, order_id: int, actor: Actor) -> Response:
         sent = checked(request.args, {"version": integer(1, MAX_INTEGER), "asOf": moment})
-        if len(sent) > 1:
-            raise Refusal("invalid-query", "An order is shown as of a version or as of a time, not both.")
         history = self._history.of(order_id, actor)
         if history is None:
             return _no_order(order_id)
-        if "asOf" in sent:
-            entry = as_of(history, as_recorded(sent["asOf"]))
-        else:
-            entry = next((each for each in history if each.version == int(sent["version"])), None)
-        order = None if entry is None else self._orders.at(order_id, entry.version, entry.status, actor)
-        if order is None:
+        version = int(sent.get("version", len(history)))
+        entry = as_of(history[:version], as_recorded(sent["asOf"])) if "asOf" in sent else history[:version][-1]
+        if version > len(history) or entry is None:
             return problem("no-such-version", f"Order {order_id} did not exist then, or has no such version yet.")
-        return _detail(order)
+        order = self._orders.at(order_id, entry.version, entry.status, actor)
+        return _detail(order) if order else _no_order(order_id)
 
     def _expected_version(self, order_id: int, actor: Actor) -> int | None:
         """The one version that the command may find. Of several allowed ones, the order's present version."""

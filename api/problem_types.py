@@ -26,7 +26,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
             "off, or that this is another ledger.",
         ),
         "too-many-streams": ProblemType(
-            503, "Too many streams", "Too many clients follow the log at this process; try again later.", 5
+            429, "Too many streams", "As many clients as there is room for follow the log already; try again later.", 5
         ),
         "no-such-version": ProblemType(
             404,

@@ -20,7 +20,7 @@ def _stream(client: requests.Session, server: Server, after: int) -> requests.Re
     while True:
         headers = {"Last-Event-ID": str(after)}
         answer = client.get(f"{server.url}/audit/events/stream", headers=headers, stream=True, timeout=WAIT)
-        if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+        if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS or time.monotonic() > deadline:
             return answer
         answer.close()
         time.sleep(0.2)

@@ -104,7 +104,7 @@ def test_the_stream_begins_where_the_client_was(client: Any, auditor: Any, five:
 def test_there_is_room_for_so_many_streams(client: Any, auditor: Any, five: list[int]) -> None:
     opened = [client.get(f"{EVENTS}/stream", headers=auditor) for _ in range(4)]
     full = client.get(f"{EVENTS}/stream", headers=auditor)
-    assert (full.status_code, full.json["type"]) == (503, "/problems/too-many-streams")
+    assert (full.status_code, full.json["type"]) == (429, "/problems/too-many-streams")
     assert int(full.headers["Retry-After"]) > 0
     for answer in opened:
         answer.close()

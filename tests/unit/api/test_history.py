@@ -86,6 +86,8 @@ def test_queries_that_make_no_sense(client: Any, alice: Any, order: int, query: 
     assert list(answer.json["errors"]) == [named]
 
 
-def test_a_version_and_a_time_exclude_each_other(client: Any, alice: Any, order: int) -> None:
-    answer = client.get(f"/orders/{order}?version=1&asOf=2026-01-01T00:00:00Z", headers=alice)
-    assert (answer.status_code, answer.json["type"]) == (400, "/problems/invalid-query")
+def test_of_a_version_and_a_time_the_earlier_counts(client: Any, alice: Any, order: int) -> None:
+    placed, _ = (each["timestamp"] for each in client.get(f"/orders/{order}/history", headers=alice).json)
+    for version, moment in ((1, "2999-01-01T00:00:00Z"), (2, placed)):
+        answer = client.get(f"/orders/{order}?version={version}&asOf={moment}", headers=alice)
+        assert (answer.json["status"], answer.headers["ETag"]) == ("pending", '"1"')
