@@ -9,6 +9,7 @@ from flask import Response
 from marshmallow import INCLUDE, fields, validate
 
 from api.schemas import IDS, Strict
+from ledger.events import EVENT_TYPES, ORDER_EVENTS
 from ledger.leads import LEAD_STATUSES
 from ledger.payments.gateway import PaymentKind
 from ledger.statuses import Status
@@ -85,6 +86,65 @@ class PaymentSchema(Strict):
     anomalies = _required_integer(minimum=0, description="How many notices did not fit the order.")
     needsRefund = fields.Boolean(  # noqa: N815
         required=True, metadata={"description": "Whether money is kept for an order that is cancelled or declined."}
+    )
+
+
+class ActorSchema(Strict):
+    """Who did it; a user only where it was not the ledger itself."""
+
+    user = fields.Integer(required=True, allow_none=True)
+    role = _required_text()
+    impersonatedBy = fields.Integer(metadata={"description": "Who acted for the user."})  # noqa: N815
+
+
+class CauseSchema(Strict):
+    """Why it happened."""
+
+    requestId = fields.String()  # noqa: N815
+    idempotencyKey = fields.String()  # noqa: N815
+    requestHash = fields.String()  # noqa: N815
+    stripeEventId = fields.String()  # noqa: N815
+    partOfVersion = fields.Integer(  # noqa: N815
+        metadata={"description": "It is a part of what the event of that version tells."}
+    )
+
+
+class ChangeSchema(Strict):
+    """What something was before and is since."""
+
+    previous = fields.Raw(required=True, allow_none=True)
+    current = fields.Raw(required=True, allow_none=True)
+
+
+class RecordedEventSchema(Strict):
+    """An event at its place in the log."""
+
+    position = _required_integer(**IDS)
+    stream = _required_text()
+    version = _required_integer(**IDS)
+    type = fields.String(required=True, validate=validate.OneOf([type.TOPIC for type in EVENT_TYPES]))
+    body = fields.Dict(
+        keys=fields.String(), required=True, metadata={"description": "As it is stored (docs/formats.md)."}
+    )
+
+
+class HistoryEventSchema(Strict):
+    """An event of an order."""
+
+    position = _required_integer(**IDS)
+    version = _required_integer(**IDS)
+    type = fields.String(required=True, validate=validate.OneOf([type.TOPIC for type in ORDER_EVENTS]))
+    timestamp = _required_text(format="date-time")
+    actor = fields.Nested(ActorSchema, required=True)
+    cause = fields.Nested(CauseSchema, required=True)
+    changes = fields.Dict(
+        keys=fields.String(),
+        values=fields.Nested(ChangeSchema),
+        required=True,
+        metadata={"description": "What it changed of the order: its status, the sums of its payment."},
+    )
+    data = fields.Dict(
+        keys=fields.String(), required=True, metadata={"description": "What else the event says (docs/formats.md)."}
     )
 
 

@@ -10,10 +10,12 @@ from flask import Flask, Response, request
 from werkzeug.routing import BaseConverter, ValidationError
 
 from api import openapi
+from api.audit import AuditRoutes
 from api.auth import TokenVerifier
 from api.callers import Callers
 from api.docs import DocsRoutes
 from api.envelope import Envelope
+from api.history import HistoryRoutes
 from api.leads import LeadRoutes
 from api.metrics import Metrics
 from api.orders import OrderRoutes
@@ -24,6 +26,8 @@ from api.request_ids import current_request_id, fresh_request_id
 from api.services import Services
 from api.strict_json import MAX_BYTES, MAX_INTEGER
 from api.webhooks import WebhookRoutes
+
+STREAMS = 4
 
 
 class LedgerApp(Flask):
@@ -68,10 +72,14 @@ def create_app(
     services: Services,
     tokens: TokenVerifier,
     *,
+    streams: int = STREAMS,
     new_request_id: Callable[[], str] = fresh_request_id,
     timer: Callable[[], float] = perf_counter,
 ) -> Flask:
-    """The WSGI application. It holds no state of its own but metrics and verified tokens."""
+    """The WSGI application. It holds no state of its own but metrics and verified tokens.
+
+    At most ``streams`` clients at a time follow the log: each takes up a thread.
+    """
     app = LedgerApp()
     metrics = Metrics(services.health)
     callers = Callers(tokens)
@@ -79,6 +87,8 @@ def create_app(
     api = openapi.make_api(app)
     for routes in (
         OrderRoutes(services, callers),
+        HistoryRoutes(services, callers),
+        AuditRoutes(services, callers, streams),
         PaymentRoutes(services, callers),
         WebhookRoutes(services, metrics),
         LeadRoutes(services, callers),

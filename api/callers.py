@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import json
+import logging
+
 from flask import request
 
 from api.auth import TokenVerifier, Unauthenticated, bearer_token
-from ledger.actor import Actor
+from api.problems import Refusal
+from api.request_ids import current_request_id
+from ledger.actor import Actor, Role
+
+AUDITORS = frozenset({Role.AUDITOR, Role.ADMIN})
+"""Roles that may read the log itself."""
+
+_audit = logging.getLogger("ledger.audit")
+_audit.setLevel(logging.INFO)  # whatever else is logged: who reads the log has to be seen
 
 
 class Callers:
-    """Authenticates requests."""
+    """Authenticates requests. Whatever an auditor asks for is logged, as is who asks for the log."""
 
     def __init__(self, tokens: TokenVerifier) -> None:
         self._tokens = tokens
 
     def actor(self) -> Actor:
         """The authenticated actor of this request; raises Unauthenticated."""
-        return self._tokens.verify(bearer_token(request.environ.get("HTTP_AUTHORIZATION")))
+        actor = self._verified()
+        if actor.role is Role.AUDITOR:
+            _note(actor)
+        return actor
+
+    def auditor(self) -> Actor:
+        """The actor, who may read the log; raises Unauthenticated, and Refusal for anybody else."""
+        actor = self._verified()
+        if actor.role not in AUDITORS:
+            raise Refusal("forbidden", "Only auditors and admins read the log.")
+        _note(actor)
+        return actor
 
     def user(self) -> int:
         """The user for whom the authenticated actor asks; raises Unauthenticated."""
@@ -24,3 +46,13 @@ class Callers:
         if user is None:  # the ledger's own actors have none, and no token stands for one of those
             raise Unauthenticated("it names no user")
         return user
+
+    def _verified(self) -> Actor:
+        return self._tokens.verify(bearer_token(request.environ.get("HTTP_AUTHORIZATION")))
+
+
+def _note(actor: Actor) -> None:
+    """One line of JSON for the log's readers and their programs."""
+    query = request.query_string.decode("ascii", "backslashreplace")
+    asked = {"method": request.method, "path": request.path, "query": query, "requestId": current_request_id()}
+    _audit.info("%s", json.dumps({"event": "audit_read", **actor.record(), **asked}))

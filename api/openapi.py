@@ -42,11 +42,13 @@ _PROBLEM_RESPONSES: Mapping[int, tuple[str, str]] = {
     413: ("RequestTooLarge", "The body is larger than 1 MiB."),
     415: ("UnsupportedMediaType", "The body is not `application/json` in UTF-8."),
     422: ("IdempotencyKeyReused", "The Idempotency-Key belongs to another request."),
+    429: ("TooManyStreams", "There is no room just now."),
     500: ("InternalError", "Something went wrong on our side."),
     503: ("Unavailable", "Something needed is unavailable: send the request again, with the same Idempotency-Key."),
 }
 _PROBLEM_HEADERS: Mapping[int, Doc] = {
     401: {"WWW-Authenticate": {"description": "RFC 6750.", "required": True, "schema": {"type": "string"}}},
+    429: {"Retry-After": {"description": "Seconds.", "required": True, "schema": {"type": "integer", "minimum": 0}}},
     503: {"Retry-After": {"description": "Seconds.", "required": True, "schema": {"type": "integer", "minimum": 0}}},
 }
 

@@ -13,12 +13,15 @@ from api.causes import cause_of
 from api.paging import FIRST_PAGE, page_query
 from api.preconditions import etag, expected_versions, is_not_modified
 from api.problems import problem
+from api.queries import as_recorded, checked, integer, moment
 from api.schemas import load_cart, load_status_update
 from api.services import Services
-from api.strict_json import read_json
+from api.strict_json import MAX_INTEGER, read_json
 from ledger.actor import Actor
 from ledger.outcomes import Outcome
 from ledger.statuses import parse_status
+from projections.history import as_of
+from projections.orders import OrderDocument
 
 JSON = "application/json"
 PATH = "/orders"
@@ -30,6 +33,7 @@ class OrderRoutes:
     def __init__(self, services: Services, callers: Callers) -> None:
         self._ledger = services.ledger
         self._orders = services.orders
+        self._history = services.history
         self._callers = callers
         self._demo_cart = json.dumps(services.catalogue.demo_cart(), ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -67,17 +71,14 @@ class OrderRoutes:
         """One order
 
         Another user's order is 404, as if it did not exist. Staff, auditors and admins see every order, with an empty
-        `clientSecret`: that is for its owner alone.
+        `clientSecret`: that is for its owner alone. With `version` or `asOf` the order as it was then; with both, at
+        the earlier of the two.
         """
         actor = self._callers.actor()
+        if request.query_string:
+            return self._past_order(orderId, actor)
         order = self._orders.detail(orderId, actor)
-        if order is None:
-            return problem("no-such-order", f"There is no order {orderId}.")
-        headers = {"ETag": etag(order.version), "Cache-Control": "private, no-cache"}
-        known = request.environ.get("HTTP_IF_NONE_MATCH")
-        if known is not None and is_not_modified(known, headers["ETag"]):
-            return Response(status=304, headers=headers)
-        return Response(order.body, 200, headers, content_type=JSON)
+        return _detail(order) if order else _no_order(orderId)
 
     def create_order(self) -> Response:
         """Place an order
@@ -113,6 +114,18 @@ class OrderRoutes:
         answer = f'{{"id":{outcome.order_id},"status":"{outcome.status.value}"}}'
         return Response(answer, 200, _outcome_headers(outcome), content_type=JSON)
 
+    def _past_order(self, order_id: int, actor: Actor) -> Response:
+        sent = checked(request.args, {"version": integer(1, MAX_INTEGER), "asOf": moment})
+        history = self._history.of(order_id, actor)
+        if history is None:
+            return _no_order(order_id)
+        version = int(sent.get("version", len(history)))
+        entry = as_of(history[:version], as_recorded(sent["asOf"])) if "asOf" in sent else history[:version][-1]
+        if version > len(history) or entry is None:
+            return problem("no-such-version", f"Order {order_id} did not exist then, or has no such version yet.")
+        order = self._orders.at(order_id, entry.version, entry.status, actor)
+        return _detail(order) if order else _no_order(order_id)
+
     def _expected_version(self, order_id: int, actor: Actor) -> int | None:
         """The one version that the command may find. Of several allowed ones, the order's present version."""
         versions = expected_versions(request.environ.get("HTTP_IF_MATCH"))
@@ -120,6 +133,18 @@ class OrderRoutes:
             return versions[0] if versions else None
         order = self._orders.detail(order_id, actor)
         return order.version if order is not None and order.version in versions else versions[0]
+
+
+def _detail(order: OrderDocument) -> Response:
+    headers = {"ETag": etag(order.version), "Cache-Control": "private, no-cache"}
+    known = request.environ.get("HTTP_IF_NONE_MATCH")
+    if known is not None and is_not_modified(known, headers["ETag"]):
+        return Response(status=304, headers=headers)
+    return Response(order.body, 200, headers, content_type=JSON)
+
+
+def _no_order(order_id: int) -> Response:
+    return problem("no-such-order", f"There is no order {order_id}.")
 
 
 def _outcome_headers(outcome: Outcome) -> dict[str, str]:

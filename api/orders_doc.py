@@ -65,11 +65,13 @@ DETAIL = {
     "security": BEARER,
     "parameters": [
         ORDER_ID,
+        parameter("query", "version", "The order as it was at this version.", type="integer", **IDS),
+        parameter("query", "asOf", "The order as it was at this time.", type="string", format="date-time"),
         parameter("header", "If-None-Match", "ETags that the client has already; 304 if current.", type="string"),
     ],
     "responses": answer(200, "The order.", OrderSchema, ETag=ETAG)
     | answer(304, "The client has this version already.", None, ETag=ETAG)
-    | problems(401, 404, 503),
+    | problems(400, 401, 404, 503),
 }
 
 CREATE = {

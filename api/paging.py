@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -10,13 +9,13 @@ from urllib.parse import urlencode
 from werkzeug.datastructures import MultiDict
 
 from api.problems import Refusal
+from api.queries import anything, checked, integer
 from api.strict_json import MAX_INTEGER
 from ledger.errors import UnknownStatus
 from ledger.statuses import Status, parse_status
 
 MAX_LIMIT = 1000
-_RANGES = {"limit": MAX_LIMIT, "cursor": MAX_INTEGER}
-_is_positive = re.compile(r"[1-9][0-9]{0,15}").fullmatch
+_CHECKS = {"status": anything, "limit": integer(1, MAX_LIMIT), "cursor": integer(1, MAX_INTEGER)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +35,7 @@ class PageQuery:
 
 def page_query(arguments: MultiDict[str, str]) -> PageQuery:
     """Reads the query parameters; refuses what it does not know, rather than answering something else than asked."""
-    errors: dict[str, list[str]] = {}
-    for name, values in arguments.lists():
-        if name not in {"status", *_RANGES}:
-            errors[name[:100]] = ["Unknown parameter."]
-        elif len(values) > 1:
-            errors[name] = ["Given more than once."]
-        elif name in _RANGES and not (_is_positive(values[0]) and int(values[0]) <= _RANGES[name]):
-            errors[name] = [f"Not an integer from 1 to {_RANGES[name]}."]
-    if errors:
-        raise Refusal("invalid-query", "A query parameter is not acceptable.", errors=errors)
-    sent = arguments.to_dict()
+    sent = checked(arguments, _CHECKS)
     cursor = sent.get("cursor")
     return PageQuery(
         _status(sent.get("status")), int(sent.get("limit", MAX_LIMIT)), int(cursor) if cursor else None, sent

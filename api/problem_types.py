@@ -19,6 +19,20 @@ class ProblemType:
 
 PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
     {
+        "no-such-position": ProblemType(
+            404,
+            "No such position in the log",
+            "The log ends before that position. To a reader who has seen an event there this says that the log was cut "
+            "off, or that this is another ledger.",
+        ),
+        "too-many-streams": ProblemType(
+            429, "Too many streams", "As many clients as there is room for follow the log already; try again later.", 5
+        ),
+        "no-such-version": ProblemType(
+            404,
+            "No such version of the order",
+            "The order had not got to that version yet, or did not exist at that time.",
+        ),
         "bad-request": ProblemType(
             400, "Bad request", "The request is not valid HTTP, or its path, query or a header can't be understood."
         ),

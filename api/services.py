@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from ledger.application import OrderLedger
 from ledger.catalogue import Catalogue
+from projections.audit import LogReads
 from projections.health import Health
+from projections.history import HistoryReads
 from projections.leads import LeadReads
 from projections.orders import OrderReads
 from projections.payments import PaymentReads
@@ -23,6 +25,8 @@ class Services:
     ledger: OrderLedger
     orders: OrderReads
     payments: PaymentReads
+    history: HistoryReads
+    log: LogReads
     leads: LeadReads
     catalogue: Catalogue
     health: Health

@@ -115,7 +115,8 @@ class LeadStatusesArranged(Event):
     arrangement: list[int]
 
 
-EVENT_TYPES: tuple[type[Event], ...] = (OrderCreated, StatusChanged, PaymentRecorded, LeadStatusesArranged)
+ORDER_EVENTS: tuple[type[Event], ...] = (OrderCreated, StatusChanged, PaymentRecorded)
+EVENT_TYPES: tuple[type[Event], ...] = (*ORDER_EVENTS, LeadStatusesArranged)
 
 for _event_type in EVENT_TYPES:
     register_topic(_event_type.TOPIC, _event_type)

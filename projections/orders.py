@@ -119,6 +119,16 @@ class OrderReads:
         shown = client_secret if user_id == reader.user else ""
         return OrderDocument(user_id, version, _rendered(document, shown, status).encode())
 
+    def at(self, order_id: int, version: int, status: Status, reader: Actor) -> OrderDocument | None:
+        """The order as it was at a version, at which it had this status; shown as by ``detail``."""
+        query = f"SELECT user_id, document, client_secret {_JOIN} WHERE order_id = ?"
+        rows = self._views.read(query, (order_id,))
+        if not rows or not reader.may_see(rows[0][0]):
+            return None
+        user_id, document, client_secret = rows[0]
+        shown = client_secret if user_id == reader.user else ""
+        return OrderDocument(user_id, version, _rendered(document, shown, status.value).encode())
+
     @staticmethod
     def placed(event: OrderCreated, intent: Intent) -> OrderDocument:
         """The order that was placed just now, from what was recorded: what ``as_created`` reads, without reading it."""

@@ -25,7 +25,9 @@ from ledger.storage import Database, open_database
 from ledger.storage.intents import IntentOrders
 from ledger.storage.recorder import LogRecorder
 from ledger.storage.reservations import Reservations
+from projections.audit import LogReads
 from projections.health import Health
+from projections.history import HistoryReads
 from projections.idempotency import ReceiptReads
 from projections.leads import LeadReads
 from projections.live import LiveViews
@@ -77,7 +79,8 @@ class Runtime:
         # so only once it runs.
         from api.app import create_app  # noqa: PLC0415
 
-        return create_app(self.services, token_verifier(self.settings))
+        streams = max(1, self.settings.threads // 4)
+        return create_app(self.services, token_verifier(self.settings), streams=streams)
 
     def close(self) -> None:
         """Closes every connection."""
@@ -112,6 +115,8 @@ def build(settings: Settings) -> Runtime:
         ledger=OrderLedger(ports),
         orders=OrderReads(views),
         payments=PaymentReads(views),
+        history=HistoryReads(database),
+        log=LogReads(database),
         leads=LeadReads(views),
         catalogue=catalogue,
         health=Health(database),

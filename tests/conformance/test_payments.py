@@ -34,8 +34,10 @@ from ledger.payments.sandbox import SandboxGateway
 from ledger.receipts import key_digest
 from ledger.statuses import Status
 from ledger.storage.reservations import Reservations
+from projections.live import LiveViews
 from projections.payments import PaymentSummary
 from projections.standings import StandingReads
+from projections.store import VIEWS
 from tests.support.lives import deliveries, lives
 from tests.support.storages import ADMIN, AUDITOR, CUSTOMER, OTHER, PAYMENTS, STAFF, Store
 
@@ -76,7 +78,7 @@ def summary(store: Store) -> PaymentSummary:
 
 
 def owing(store: Store) -> list[int]:
-    return [standing.order_id for page in StandingReads(store.views).owing() for standing in page]
+    return [standing.order_id for page in StandingReads(LiveViews(store.database, VIEWS)).owing() for standing in page]
 
 
 def test_a_success_is_recorded_and_moves_the_order_once(store: Store) -> None:

@@ -1,0 +1,66 @@
+"""The log as Server-Sent Events: https://html.spec.whatwg.org/multipage/server-sent-events.html"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+from ledger.errors import StorageUnavailable
+from ledger.storage.log import RecordedEvent
+from projections.audit import LogReads, rendered
+
+MEDIA_TYPE = "text/event-stream"
+POLL = 0.5
+BEAT = 2.0
+"""Seconds of silence after which a comment is sent: it keeps proxies from closing it, and soon finds
+clients that have gone."""
+
+LASTS = 300.0
+"""Seconds after which a stream ends: threads come free, and who reconnects shows a token that is still good."""
+
+_PAGE = 200
+_log = logging.getLogger(__name__)
+
+
+class EventStream:
+    """Follows the log by polling it; holds one page of it at a time."""
+
+    def __init__(
+        self,
+        log: LogReads,
+        *,
+        timer: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._log = log
+        self._timer = timer
+        self._sleep = sleep
+
+    def lines(self, after: int) -> Iterator[bytes]:
+        """Every event after a position, and every one that comes, until the stream's time is over.
+
+        A database that can't be reached ends it, too: the client comes back, and goes on where it was.
+        """
+        started = beaten = self._timer()
+        yield b"retry: 1000\n\n"
+        while (now := self._timer()) < started + LASTS:
+            try:
+                page = self._log.page(after, _PAGE)
+            except StorageUnavailable as error:
+                _log.warning("a stream of events ends: %s", error)
+                return
+            after = page.last
+            if page.events:
+                beaten = now
+                yield "".join(map(_line, page.events)).encode()
+            elif now >= beaten + BEAT:
+                beaten = now
+                yield b":\n\n"
+            if page.ends_the_log:
+                self._sleep(POLL)
+
+
+def _line(event: RecordedEvent) -> str:
+    # One line is enough: the JSON of stored bodies has no line breaks but escaped ones.
+    return f"id: {event.position}\nevent: {event.type}\ndata: {rendered(event)}\n\n"

@@ -1,0 +1,83 @@
+"""The log as auditors read it: page by page, in order of position, each event with the bytes that are stored."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from ledger.storage import Database
+from ledger.storage.log import COLUMNS, RecordedEvent
+
+SCANNED = 10_000
+"""Positions that one page looks through at most, so that a filter which matches little costs no more than one that
+matches all."""
+
+_USERS = {
+    "postgres": "(body::jsonb #>> '{actor,user}')::bigint = ?",
+    "sqlite": "json_extract(body, '$.actor.user') = ?",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events: of a type, of a stream, caused by a user; ``None``: any."""
+
+    type: str | None = None
+    stream: str | None = None
+    user: int | None = None
+
+
+ALL = Wanted()
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Some events after a position. ``last`` is the position up to which there are no others; ``head`` is the log's."""
+
+    events: list[RecordedEvent]
+    last: int
+    head: int
+
+    @property
+    def ends_the_log(self) -> bool:
+        """Whether nothing follows for now."""
+        return self.last >= self.head
+
+
+class LogReads:
+    """The queries of the audit endpoints. Every method may raise StorageUnavailable."""
+
+    def __init__(self, database: Database, *, scanned: int = SCANNED) -> None:
+        self._database = database
+        self._scanned = scanned
+
+    def page(self, after: int, limit: int, wanted: Wanted = ALL) -> LogPage:
+        """At most ``limit`` of the events after a position: all of them up to ``last`` that are wanted."""
+        with self._database.read() as cursor:
+            # First: what is appended meanwhile must not be taken for looked through.
+            head = int(cursor.execute("SELECT coalesce(max(position), 0) FROM events")[0][0])
+            stop = head if wanted.stream is not None else min(head, after + self._scanned)
+            query, parameters = self._query(after, stop, wanted)
+            rows = cursor.execute(f"{query} LIMIT ?", (*parameters, limit))
+        events = [RecordedEvent(*row) for row in rows]
+        last = events[-1].position if len(events) == limit else max(after, stop)
+        return LogPage(events, last, head)
+
+    def _query(self, after: int, stop: int, wanted: Wanted) -> tuple[str, list[object]]:
+        filters: dict[str, object] = {
+            "type = ?": wanted.type,
+            "stream = ?": wanted.stream,
+            _USERS[self._database.dialect]: wanted.user,
+        }
+        given: dict[str, object] = {"position > ?": after, "position <= ?": stop}
+        given |= {condition: value for condition, value in filters.items() if value is not None}
+        # In a stream versions rise with positions, and its index is by version.
+        order = "position" if wanted.stream is None else "version"
+        query = f"SELECT {COLUMNS} FROM events WHERE {' AND '.join(given)} ORDER BY {order}"
+        return query, [*given.values()]
+
+
+def rendered(event: RecordedEvent) -> str:
+    """An event as a JSON object; its body is there as it is stored, to the byte."""
+    place = {"position": event.position, "stream": event.stream, "version": event.version, "type": event.type}
+    return f'{json.dumps(place, separators=(",", ":"))[:-1]},"body":{event.body}}}'

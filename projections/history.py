@@ -1,0 +1,113 @@
+"""An order's history: every event of it, what it changed, and how the order stood then."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from ledger.actor import Actor
+from ledger.events import EVENT_TYPES, upcast
+from ledger.order import order_stream
+from ledger.payments.payment import Payment
+from ledger.statuses import Status
+from ledger.storage import Database
+from ledger.storage.log import COLUMNS, RecordedEvent
+
+_TYPES = {type.TOPIC: type for type in EVENT_TYPES}
+_COMMON = frozenset({"timestamp", "actor", "cause"})
+_UNTOUCHED: Mapping[str, Any] = {name: value for name, value in Payment().totals(0).items() if name != "records"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What something was before an event and is since; ``previous`` is ``None`` for what was not there."""
+
+    previous: Any
+    current: Any
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """An event at its place in the log, and the order's ``state`` with it.
+
+    ``state`` maps ``status`` and the totals of the payment (see PaymentTotals) to their values, ``changes`` those of
+    them that the event changed. ``data`` is what the event says beside when, who and why.
+    """
+
+    position: int
+    version: int
+    type: str
+    timestamp: str
+    actor: Mapping[str, Any]
+    cause: Mapping[str, Any]
+    data: Mapping[str, Any]
+    changes: Mapping[str, Change]
+    state: Mapping[str, Any]
+
+    @property
+    def status(self) -> Status:
+        """The order's status then."""
+        return Status(self.state["status"])
+
+
+class HistoryReads:
+    """The query of an order's history. It may raise StorageUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of(self, order_id: int, reader: Actor) -> list[HistoryEntry] | None:
+        """Every event of the order, oldest first; ``None`` when there is none that this reader may see."""
+        query = f"SELECT {COLUMNS} FROM events WHERE stream = ? ORDER BY version"
+        with self._database.read() as cursor:
+            rows = cursor.execute(query, (order_stream(order_id),))
+        history = entries([RecordedEvent(*row) for row in rows])
+        if not history or not reader.may_see(history[0].data["user_id"]):
+            return None
+        return history
+
+
+def entries(events: Sequence[RecordedEvent]) -> list[HistoryEntry]:
+    """The history that these events of one stream tell, from its beginning."""
+    history: list[HistoryEntry] = []
+    state: Mapping[str, Any] = {**_UNTOUCHED, "status": None}
+    for event in events:
+        body = upcast(_TYPES[event.type], json.loads(event.body))
+        before, state = state, _after(state, event.type, body)
+        changes = {name: Change(before[name], value) for name, value in state.items() if value != before[name]}
+        history.append(
+            HistoryEntry(
+                position=event.position,
+                version=event.version,
+                type=event.type,
+                timestamp=body["timestamp"],
+                actor=body["actor"],
+                cause=body["cause"],
+                data={name: value for name, value in body.items() if name not in _COMMON},
+                changes=changes,
+                state=state,
+            )
+        )
+    return history
+
+
+def as_of(history: Sequence[HistoryEntry], moment: str) -> HistoryEntry | None:
+    """The last entry of the longest beginning that had happened by then (RFC 3339 as events write it), if any.
+
+    Servers' clocks differ: an event may be dated before the one that it follows, and has not happened without that.
+    """
+    happened = list(takewhile(lambda entry: entry.timestamp <= moment, history))
+    return happened[-1] if happened else None
+
+
+def _after(state: Mapping[str, Any], event_type: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    match event_type:
+        case "OrderCreated":
+            return {**state, "status": Status.PENDING.value}
+        case "StatusChanged":
+            return {**state, "status": body["status"]}
+        case _:
+            return {name: body["totals"].get(name, value) for name, value in state.items()}
