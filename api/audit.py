@@ -18,7 +18,7 @@ from api.queries import checked, integer, matching, one_of
 from api.services import Services
 from api.strict_json import MAX_INTEGER
 from ledger.events import EVENT_TYPES
-from projections.audit import LogPage, Wanted, rendered
+from projections.log import LogPage, Wanted, rendered
 
 PATH = "/audit/events"
 MAX_LIMIT = 1000

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from ledger.errors import StorageUnavailable
 from ledger.storage.log import RecordedEvent
-from projections.audit import LogReads, rendered
+from projections.log import LogReads, rendered
 
 MEDIA_TYPE = "text/event-stream"
 POLL = 0.5

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from ledger.application import OrderLedger
 from ledger.catalogue import Catalogue
-from projections.audit import LogReads
 from projections.health import Health
 from projections.history import HistoryReads
 from projections.leads import LeadReads
+from projections.log import LogReads
 from projections.orders import OrderReads
 from projections.payments import PaymentReads
 

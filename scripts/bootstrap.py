@@ -25,12 +25,12 @@ from ledger.storage import Database, open_database
 from ledger.storage.intents import IntentOrders
 from ledger.storage.recorder import LogRecorder
 from ledger.storage.reservations import Reservations
-from projections.audit import LogReads
 from projections.health import Health
 from projections.history import HistoryReads
 from projections.idempotency import ReceiptReads
 from projections.leads import LeadReads
 from projections.live import LiveViews
+from projections.log import LogReads
 from projections.migrate import migrate, outdated
 from projections.orders import OrderReads
 from projections.payments import PaymentReads

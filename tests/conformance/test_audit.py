@@ -9,9 +9,9 @@ import pytest
 from ledger.actor import Actor, Cause
 from ledger.cart import CartItem
 from ledger.statuses import Status
-from projections import audit
-from projections.audit import LogReads, Wanted
+from projections import log
 from projections.history import HistoryEntry, HistoryReads, as_of
+from projections.log import LogReads, Wanted
 from tests.support.storages import AUDITOR, CUSTOMER, OTHER, PAYMENTS, STAFF, Store
 
 
@@ -39,12 +39,12 @@ def positions(store: Store, wanted: Wanted, limit: int, scanned: int = 10_000) -
 
 
 def test_pages_are_contiguous_and_bodies_what_is_stored(busy: Store) -> None:
-    assert positions(busy, audit.ALL, 3) == [[1, 2, 3], [4, 5, 6], [7]]
-    assert positions(busy, audit.ALL, 7) == [[1, 2, 3, 4, 5, 6, 7]]
+    assert positions(busy, log.ALL, 3) == [[1, 2, 3], [4, 5, 6], [7]]
+    assert positions(busy, log.ALL, 7) == [[1, 2, 3, 4, 5, 6, 7]]
     event = LogReads(busy.database).page(0, 1).events[0]
     stored = busy.recorder.select_events("order-1")[0].state.decode()
-    assert audit.rendered(event).endswith(f'"body":{stored}}}')
-    assert json.loads(audit.rendered(event))["position"] == 1
+    assert log.rendered(event).endswith(f'"body":{stored}}}')
+    assert json.loads(log.rendered(event))["position"] == 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from api.event_stream import BEAT, LASTS, POLL, EventStream
 from ledger.errors import StorageUnavailable
-from projections.audit import LogReads
+from projections.log import LogReads
 
 EVENTS = "/audit/events"
 
