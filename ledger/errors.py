@@ -149,3 +149,7 @@ class MalformedProof(LedgerError):
 
 class NotProven(LedgerError):
     """A signature or proof that is of its format, and does not show what it should."""
+
+
+class NotRestorable(LedgerError):
+    """A log can't be imported: the ledger is not empty, or what is to be imported is not a whole log."""

@@ -16,6 +16,9 @@ from scripts.bench import bench
 from scripts.bootstrap import environment
 from scripts.context import Session
 from scripts.database import doctor, migrate
+from scripts.export import export, import_
+from scripts.follow import follow
+from scripts.log_keys import keygen
 from scripts.pay import pay
 from scripts.reconcile import reconcile
 from scripts.replay import replay
@@ -58,7 +61,23 @@ def main(ctx: click.Context, quiet: bool) -> None:
     ctx.obj = Session(environment(), quiet=quiet)
 
 
-for command in (serve, token, migrate, doctor, settings, pay, reconcile, seed, replay, bench):
+COMMANDS = (
+    serve,
+    token,
+    migrate,
+    doctor,
+    settings,
+    pay,
+    reconcile,
+    seed,
+    replay,
+    export,
+    import_,
+    keygen,
+    follow,
+    bench,
+)
+for command in COMMANDS:
     main.add_command(command)
 
 if __name__ == "__main__":

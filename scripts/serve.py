@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import socket
@@ -23,7 +22,9 @@ from ledger.errors import SettingsError
 from ledger.settings import Settings
 from scripts.bootstrap import Runtime, build, token_verifier
 from scripts.context import Session, WholeNumber, pass_session
+from scripts.follow import Following
 from scripts.gateway import warnings_about
+from scripts.logs import log_to_stderr
 from scripts.secret import with_secret
 from scripts.tokens import make_token
 from scripts.worker import Worker, malformed_bodies_refused
@@ -42,6 +43,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._addresses = addresses
         self._announce = announce
         self._runtime: Runtime | None = None
+        self._following: Following | None = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -62,7 +64,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             # No header is taken for the word of a proxy: nothing here needs it, and SCRIPT_NAME would move the routes.
             "forwarded_allow_ips": "",
             "forwarder_headers": "",
-            "on_starting": lambda _: _log_to_stderr(self._settings.log_level),
+            "on_starting": lambda _: log_to_stderr(self._settings.log_level),
             "pre_fork": _seat,
             "post_fork": self._worker_forked,
             "post_worker_init": self._worker_ready,
@@ -83,10 +85,16 @@ class Server(BaseApplication):  # type: ignore[misc]
             os.sched_setaffinity(0, {cpus[worker.seat % len(cpus)]})
 
     def _worker_ready(self, worker: Any) -> None:
+        if self._runtime is not None:
+            self._following = Following(self._runtime.follower())
+            self._runtime.services.health.watch(self._following.is_alive)
+            self._following.start()
         if worker.age == 1:  # workers are numbered for ever: said once, when requests are really answered
             self._announce(_url(worker.sockets[0].getsockname()))
 
     def _worker_gone(self, _server: Any, _worker: Any) -> None:
+        if self._following is not None:
+            self._following.stop()
         if self._runtime is not None:
             self._runtime.close()
 
@@ -106,6 +114,7 @@ def prepare(settings: Settings) -> None:
         raise SettingsError("LEDGER_DATABASE_URL: a database in memory can't be shared by worker processes")
     with build(settings) as runtime:
         token_verifier(settings)
+        runtime.follower()
         runtime.migrate()
 
 
@@ -177,16 +186,6 @@ def _url(address: Any) -> str:
         return f"unix:{address}"
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
     return f"http://{host}:{address[1]}"
-
-
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s [%(process)d] [%(levelname)s] %(name)s: %(message)s",
-        datefmt="[%Y-%m-%d %H:%M:%S %z]",
-        force=True,
-    )
 
 
 def _welcome(settings: Settings, url: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Lock, RLock
 
@@ -88,6 +88,9 @@ class SqliteDatabase:
             self._check_file()
             with _transaction(connection, "BEGIN IMMEDIATE"):
                 yield SqliteCursor(connection)
+
+    def transaction(self) -> AbstractContextManager[SqliteCursor]:
+        return self.write()  # a file has one writer at a time
 
     def append(self, events: Sequence[NewEvent], writes: Sequence[TableWrites]) -> int:
         with self.write() as cursor:
