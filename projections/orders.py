@@ -30,7 +30,7 @@ ORDERS = Table(
 
 def _created(event: EventFacts) -> Iterator[Change]:
     body = event.body
-    yield Insert((body["order_id"], body["user_id"], Status.PENDING.value, event.version, _document(body)))
+    yield Insert((body["order_id"], body["user_id"], Status.PENDING.value, event.version, created_document(body)))
 
 
 def _moved(event: EventFacts) -> Iterator[Change]:
@@ -44,7 +44,11 @@ def _paid(event: EventFacts) -> Iterator[Change]:
 VIEW = View("orders", 1, ORDERS, {"OrderCreated": _created, "StatusChanged": _moved, "PaymentRecorded": _paid})
 
 
-def _document(body: Mapping[str, Any]) -> str:
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def created_document(body: Mapping[str, Any]) -> str:
+    """The order object that a body of OrderCreated tells of, up to where the client secret follows."""
     products = [
         {
             "id": line["product_id"],
@@ -61,7 +65,7 @@ def _document(body: Mapping[str, Any]) -> str:
         "products": products,
         "amountInCents": body["amount_in_cents"],
     }
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).removesuffix("}")
+    return _encode(document).removesuffix("}")
 
 
 def as_object(row: Row) -> dict[str, Any]:
@@ -115,7 +119,7 @@ class OrderReads:
     @staticmethod
     def placed(event: OrderCreated, intent: Intent) -> OrderDocument:
         """The order that was placed just now, from what was recorded: what ``as_created`` reads, without reading it."""
-        body = _rendered(_document(vars(event)), intent.client_secret, Status.PENDING.value)
+        body = _rendered(created_document(vars(event)), intent.client_secret, Status.PENDING.value)
         return OrderDocument(event.user_id, event.originator_version, body.encode())
 
     def as_created(self, order_id: int) -> OrderDocument:

@@ -38,10 +38,10 @@ def restore(database: Database, events: Iterable[RecordedEvent], checkpoint: Che
             for event in batch:
                 _check(event, chain, checkpoint)
             _write(cursor, batch)
-        if checkpoint is not None and chain.tree.size < checkpoint.size:
-            raise NotRestorable(f"The log ends at {chain.tree.size}; its checkpoint is of {checkpoint.size} events.")
+        if checkpoint is not None and chain.size < checkpoint.size:
+            raise NotRestorable(f"The log ends at {chain.size}; its checkpoint is of {checkpoint.size} events.")
         advance_order_ids(cursor, database.dialect)
-    return chain.tree.size
+    return chain.size
 
 
 def _refuse_unless_empty(cursor: Cursor) -> None:
@@ -55,7 +55,7 @@ def _check(event: RecordedEvent, chain: Chain, checkpoint: Checkpoint | None) ->
         raise NotRestorable(f"{fault.capitalize()}.")
     if event.type not in _KNOWN:
         raise NotRestorable(f"Position {event.position}: this release knows no event type {event.type!r}.")
-    if checkpoint is not None and chain.tree.size == checkpoint.size and chain.tree.root() != checkpoint.root:
+    if checkpoint is not None and chain.size == checkpoint.size and chain.root() != checkpoint.root:
         raise NotRestorable(f"The first {checkpoint.size} events are not those of the checkpoint: its root is another.")
 
 

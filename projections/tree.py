@@ -14,9 +14,8 @@ from ledger.storage.database import Dialect
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.merkle import HASH_SIZE, CompactRange, HashReader
 from ledger.transparency.notes import Note
-from ledger.transparency.tiles import TILE_HEIGHT, TILE_WIDTH, reader_of_tiles, tile_root
+from ledger.transparency.tiles import TILE_HEIGHT, TILE_SIZE, TILE_WIDTH, reader_of_tiles, tile_root
 
-_TILE_SIZE = TILE_WIDTH * HASH_SIZE
 _STATE = "SELECT size, hashes FROM log_tree WHERE id = 1"
 _LATEST = "SELECT note FROM log_checkpoints ORDER BY size DESC LIMIT 1"
 _PUT_TILE = (
@@ -44,9 +43,9 @@ def append_leaves(cursor: Cursor, tree: CompactRange, leaves: Sequence[bytes]) -
         if not hashes:
             break
         begin, width = divmod(size, TILE_WIDTH)
-        tiles = _split(_tile(cursor, level, begin)[: width * HASH_SIZE] + hashes)
+        tiles = _split(read_tile(cursor, level, begin)[: width * HASH_SIZE] + hashes)
         cursor.executemany(_PUT_TILE, [(level, index, tile) for index, tile in enumerate(tiles, begin)])
-        hashes = b"".join(tile_root(tile) for tile in tiles if len(tile) == _TILE_SIZE)
+        hashes = b"".join(tile_root(tile) for tile in tiles if len(tile) == TILE_SIZE)
         size >>= TILE_HEIGHT
     tree.extend(leaves)
     cursor.execute("UPDATE log_tree SET size = ?, hashes = ? WHERE id = 1", (tree.size, b"".join(tree.hashes)))
@@ -54,7 +53,13 @@ def append_leaves(cursor: Cursor, tree: CompactRange, leaves: Sequence[bytes]) -
 
 def node_reader(cursor: Cursor) -> HashReader:
     """Answers nodes of the stored tree, each tile read once; for one transaction or snapshot."""
-    return reader_of_tiles(lru_cache(maxsize=None)(lambda level, index: _tile(cursor, level, index)))
+    return reader_of_tiles(lru_cache(maxsize=None)(lambda level, index: read_tile(cursor, level, index)))
+
+
+def read_tile(cursor: Cursor, level: int, index: int) -> bytes:
+    """The hashes of a tile, as many as there are; none for one that is not there."""
+    rows = cursor.execute("SELECT hashes FROM log_tiles WHERE level = ? AND tile = ?", (level, index))
+    return bytes(rows[0][0]) if rows else b""
 
 
 def read_tiles(cursor: Cursor, level: int) -> Iterator[tuple[int, bytes]]:
@@ -82,13 +87,8 @@ def known_keys(cursor: Cursor) -> list[str]:
     return [row[0] for row in cursor.execute("SELECT verifier FROM log_keys ORDER BY first_size, verifier")]
 
 
-def _tile(cursor: Cursor, level: int, index: int) -> bytes:
-    rows = cursor.execute("SELECT hashes FROM log_tiles WHERE level = ? AND tile = ?", (level, index))
-    return bytes(rows[0][0]) if rows else b""
-
-
 def _split(hashes: bytes) -> list[bytes]:
-    return [hashes[at : at + _TILE_SIZE] for at in range(0, len(hashes), _TILE_SIZE)]
+    return [hashes[at : at + TILE_SIZE] for at in range(0, len(hashes), TILE_SIZE)]
 
 
 def _compact(size: int, hashes: bytes) -> CompactRange:

@@ -26,6 +26,7 @@ from scripts.seed import seed
 from scripts.serve import serve
 from scripts.settings_cmd import settings
 from scripts.tokens import token
+from scripts.verify import verify
 
 FAILED = 1
 USAGE = 2
@@ -75,6 +76,7 @@ COMMANDS = (
     import_,
     keygen,
     follow,
+    verify,
     bench,
 )
 for command in COMMANDS:

@@ -81,15 +81,22 @@ def checkpoint_beside(file: Path) -> Checkpoint | None:
 
 def read_events(file: Path) -> Iterator[RecordedEvent]:
     """The events of an exported file, one by one. Raises NotRestorable, which says the line, for what is none."""
+    for number, line in enumerate(read_lines(file), 1):
+        try:
+            yield decode_line(line)
+        except MalformedProof as error:
+            raise NotRestorable(f"{file}: line {number}: {error}") from error
+
+
+def read_lines(file: Path) -> Iterator[str]:
+    """The lines of a file, compressed when its name says so. Raises NotRestorable when it can't be read to its end."""
     number = 0
     try:
         with _opened(file) as lines:
             for number, line in enumerate(lines, 1):
                 if not line.endswith("\n"):
                     raise NotRestorable(f"{file}: line {number} is cut off.")
-                yield decode_line(line)
-    except MalformedProof as error:
-        raise NotRestorable(f"{file}: line {number}: {error}") from error
+                yield line
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise NotRestorable(f"{file} can't be read after line {number}: {error}.") from error
 

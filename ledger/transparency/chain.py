@@ -8,29 +8,42 @@ from ledger.storage.log import RecordedEvent
 from ledger.transparency.leaf import event_leaf
 from ledger.transparency.merkle import CompactRange
 
+_PENDING = 1024
+
 
 class Chain:
     """Takes the events of a log one by one, and says what is wrong with their places.
 
-    ``tree`` is over all events so far, in the order in which they came, and ``leaf`` the last one's hash.
+    ``size`` is how many there were, and ``leaf`` the last one's hash.
     """
 
     def __init__(self) -> None:
-        self.tree = CompactRange()
+        self.size = 0
         self.leaf = b""
+        self._tree = CompactRange()
+        self._pending: list[bytes] = []  # hashed many at a time, which takes half as long
         self._position = 0
         self._versions: dict[str, int] = {}
 
     def add(self, event: RecordedEvent) -> Sequence[str]:
         """What is wrong with this event's place, a sentence each."""
         position, stream, version, type, _ = event
-        self.leaf = event_leaf(event)
-        self.tree.extend((self.leaf,))
+        self.leaf = leaf = event_leaf(event)
+        self._pending.append(leaf)
+        self.size += 1
+        if len(self._pending) == _PENDING:
+            self.root()
         expected = self._position + 1, self._versions.get(stream, 0) + 1
         self._position, self._versions[stream] = position, version
         if (position, version) == expected and "\n" not in stream and "\n" not in type:
             return ()
         return list(_faults(event, *expected))
+
+    def root(self) -> bytes:
+        """The root of the tree over all events so far, in the order in which they came."""
+        self._tree.extend(self._pending)
+        self._pending.clear()
+        return self._tree.root()
 
 
 def _faults(event: RecordedEvent, position: int, version: int) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from ledger.storage.log import RecordedEvent
-from ledger.transparency.merkle import leaf_hash
 
 
 def leaf_data(event: RecordedEvent) -> bytes:
@@ -16,5 +17,6 @@ def leaf_data(event: RecordedEvent) -> bytes:
 
 
 def event_leaf(event: RecordedEvent) -> bytes:
-    """The event's leaf hash."""
-    return leaf_hash(leaf_data(event))
+    """The hash of ``leaf_data`` as a leaf, in one go: every event of the log comes this way."""
+    position, stream, version, type, body = event
+    return sha256(f"\0{position}\n{stream}\n{version}\n{type}\n{body}".encode()).digest()

@@ -11,6 +11,7 @@ from ledger.storage.log import RecordedEvent
 MEMBERS = ("position", "stream", "version", "type", "body", "recordedAt")
 
 _quoted = json.JSONEncoder(ensure_ascii=False).encode
+_read = json.JSONDecoder().raw_decode  # half the time of json.loads, which looks for white space on either side
 _timestamp = re.compile(r'\{"timestamp":"([^"\\]*)"').match
 _MAX = 2**63 - 1
 
@@ -34,20 +35,18 @@ def encode_line(event: RecordedEvent) -> str:
 def decode_line(line: str) -> RecordedEvent:
     """The event of a line. Raises MalformedProof for anything that is not an object of these six members."""
     try:
-        members = json.loads(line)
+        members, end = _read(line)
     except ValueError as error:
         raise MalformedProof("The line is not JSON.") from error
+    if line[end:] != "\n":
+        raise MalformedProof("The line goes on after its object.")
     if not isinstance(members, dict) or tuple(members) != MEMBERS:
         raise MalformedProof(f"The line is not an object of {', '.join(MEMBERS)}, in this order.")
     position, stream, version, type, body, moment = members.values()
-    if not _is_count(position) or not _is_count(version):
+    if not (position.__class__ is version.__class__ is int and 0 < position <= _MAX and 0 < version <= _MAX):
         raise MalformedProof("Its position or version is not a number from 1.")
-    if not isinstance(stream, str) or not isinstance(type, str) or not isinstance(body, str):
+    if not (stream.__class__ is type.__class__ is body.__class__ is str):
         raise MalformedProof("Its stream, type or body is not a string.")
     if moment != recorded_at(body):
         raise MalformedProof("Its recordedAt is not the timestamp of its body.")
     return RecordedEvent(position, stream, version, type, body)
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 < value <= _MAX

@@ -6,7 +6,7 @@ Hashes are 32 bytes. Levels count from the leaves: the node (level, index) cover
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -44,17 +44,21 @@ class CompactRange:
         if len(self.hashes) != self.size.bit_count() or any(len(each) != HASH_SIZE for each in self.hashes):
             raise MalformedProof(f"{len(self.hashes)} hashes are no tree of {self.size} leaves.")
 
-    def extend(self, leaves: Iterable[bytes]) -> None:
-        """Appends leaves, by their hashes."""
-        size, hashes = self.size, self.hashes
-        for leaf in leaves:
-            node, rest = leaf, size
-            while rest & 1:
-                node = sha256(b"\1" + hashes.pop() + node).digest()
-                rest >>= 1
-            hashes.append(node)
-            size += 1
-        self.size = size
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        """Appends leaves, by their hashes: up to where a subtree of a power of two begins, and that as a whole."""
+        at = 0
+        while at < len(leaves):
+            level = min(_ends_in_zeros(self.size), (len(leaves) - at).bit_length() - 1)
+            self._add(perfect_root(leaves[at : at + (1 << level)]), level)
+            at += 1 << level
+
+    def _add(self, node: bytes, level: int) -> None:
+        rest = self.size >> level
+        while rest & 1:
+            node = node_hash(self.hashes.pop(), node)
+            rest >>= 1
+        self.hashes.append(node)
+        self.size += 1 << level
 
     def root(self) -> bytes:
         """The root of the tree."""
@@ -64,6 +68,14 @@ class CompactRange:
         for each in reversed(left):
             root = node_hash(each, root)
         return root
+
+
+def perfect_root(hashes: Sequence[bytes]) -> bytes:
+    """The root over hashes of one level, whose number is a power of two."""
+    while len(hashes) > 1:
+        pairs = zip(hashes[::2], hashes[1::2], strict=True)
+        hashes = [sha256(b"\1" + left + right).digest() for left, right in pairs]
+    return hashes[0]
 
 
 def tree_root(read: HashReader, size: int) -> bytes:
@@ -174,6 +186,10 @@ def _after_left_sibling(at: int, last: int) -> tuple[int, int]:
     while at and not at & 1:
         at, last = at >> 1, last >> 1
     return at, last
+
+
+def _ends_in_zeros(size: int) -> int:
+    return (size & -size).bit_length() - 1 if size else 63
 
 
 def _left_size(width: int) -> int:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ledger.errors import MalformedProof
-from ledger.transparency.merkle import HASH_SIZE, HashReader, node_hash
+from ledger.transparency.merkle import HASH_SIZE, HashReader, perfect_root
 
 TILE_HEIGHT = 8
 TILE_WIDTH = 1 << TILE_HEIGHT
+TILE_SIZE = TILE_WIDTH * HASH_SIZE
 MAX_LEVEL = 63
 MAX_ENTRY = 0xFFFF
 """Bytes of an entry that a bundle can hold: its length is two bytes."""
@@ -74,10 +75,7 @@ def tiles_of_tree(size: int) -> Iterator[Tile]:
 
 def tile_root(data: bytes) -> bytes:
     """The root over the hashes of a tile, or of an aligned part of one, whose number is a power of two."""
-    hashes = [data[at : at + HASH_SIZE] for at in range(0, len(data), HASH_SIZE)]
-    while len(hashes) > 1:
-        hashes = [node_hash(left, right) for left, right in zip(hashes[::2], hashes[1::2], strict=True)]
-    return hashes[0]
+    return perfect_root([data[at : at + HASH_SIZE] for at in range(0, len(data), HASH_SIZE)])
 
 
 def reader_of_tiles(read: TileReader) -> HashReader:

@@ -63,10 +63,10 @@ def assert_whole(database: Database) -> None:
         for event in read_log(cursor):
             assert list(chain.add(event)) == []
             leaves.append(chain.leaf)
-            if chain.tree.size == tree.size:
-                assert chain.tree.root() == tree.root()
-            if chain.tree.size in notes:
-                assert notes[chain.tree.size].root == chain.tree.root()
+            if chain.size == tree.size:
+                assert chain.root() == tree.root()
+            if chain.size in notes:
+                assert notes[chain.size].root == chain.root()
                 matched += 1
         tiles = b"".join(hashes for _, hashes in read_tiles(cursor, 0))
     assert matched == len(notes) > 0, "a checkpoint was signed of events that are not there"

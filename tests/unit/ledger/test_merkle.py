@@ -93,7 +93,7 @@ def test_hashes_of_leaves_and_nodes() -> None:
 @pytest.mark.parametrize("size", range(9))
 def test_published_roots(size: int) -> None:
     compact = CompactRange()
-    compact.extend(leaf_hash(leaf) for leaf in LEAVES[:size])
+    compact.extend([leaf_hash(leaf) for leaf in LEAVES[:size]])
 
     assert compact.root().hex() == ROOTS[size]
     assert merkle.tree_root(VECTOR_READER, size).hex() == ROOTS[size]

@@ -1,0 +1,143 @@
+"""The rules that a log is verified by: what the aggregates record keeps them, and everything else is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ledger.actor import Actor, Cause, Role
+from ledger.events import Event
+from ledger.order import Order, place_order
+from ledger.payments.gateway import Intent, PaymentKind
+from ledger.statuses import TRANSITIONS, Status
+from ledger.storage.bodies import JSONBodies
+from ledger.storage.log import RecordedEvent
+from projections.rules import Rules
+from tests.support.lives import deliveries, lives
+from tests.support.scenario import changed, created, notice, recorded
+
+BOARD = {"timestamp": "t", "actor": {"user": 7}, "cause": {}, "user_id": 7, "arrangement": [2, 1, 3, 4]}
+
+
+def arranged(stream: str, **changes: Any) -> RecordedEvent:
+    return RecordedEvent(1, stream, 1, "LeadStatusesArranged", json.dumps(BOARD | changes))
+
+
+def stored(event: Event, position: int, **changes: Any) -> RecordedEvent:
+    body = {name: value for name, value in vars(event).items() if not name.startswith("originator_")} | changes
+    text = JSONBodies().encode(body).decode()
+    return RecordedEvent(position, event.originator_id, event.originator_version, event.TOPIC, text)
+
+
+def faults(*events: RecordedEvent) -> list[str]:
+    """What is wrong with the last of them; nothing is with those before."""
+    rules = Rules()
+    *before, last = events
+    for event in before:
+        assert list(rules.add(event)) == []
+    return list(rules.add(last))
+
+
+PLACED = stored(created(), 1)
+PAID = recorded(notice(PaymentKind.RECEIVED), phase="received", received_in_cents=1999)
+
+
+@pytest.mark.parametrize("before", Status)
+@pytest.mark.parametrize("after", Status)
+def test_the_moves_of_the_table_and_no_others(before: Status, after: Status) -> None:
+    rules = Rules()
+    rules.add(PLACED)
+    rules._orders["order-1"].status = before
+
+    told = list(rules.add(stored(changed(before, after), 2)))
+
+    assert told == ([] if after in TRANSITIONS[before] else [f"no order may move from {before} to {after}"])
+
+
+@pytest.mark.parametrize(
+    ("events", "fault"),
+    [
+        ([stored(created(), 1, amount_in_cents=1)], "the amount is 1, the lines come to 1999"),
+        ([stored(created(), 1, order_id=2)], "order 2 is not created here"),
+        ([stored(created(), 1, user_id=2)], "an order belongs to the user who places it"),
+        ([PLACED, PLACED], "order 1 is not created here"),
+        (
+            [PLACED, stored(changed(Status.SHIPPED, Status.COMPLETED), 2)],
+            "it moves from shipped, and the order is",
+        ),
+        ([stored(changed(Status.PENDING, Status.COMPLETED), 1)], "there is no such order yet"),
+        ([stored(PAID, 1)], "there is no such order yet"),
+        ([PLACED, stored(PAID, 2, amount_in_cents=5)], "it does not fit the order and is not noted as an anomaly"),
+        ([PLACED, stored(PAID, 2, order_status="shipped")], "it says that the order is shipped, which is pending"),
+        ([PLACED, stored(PAID, 2, totals={**PAID.totals, "records": 2})], "the payment's totals don't add up: records"),
+        ([PLACED, stored(PAID, 2, totals={**PAID.totals, "received_in_cents": 1})], "don't add up: received_in_cents"),
+        ([PLACED, stored(PAID, 2, totals={**PAID.totals, "more": 1})], "the payment's totals don't add up: too many"),
+        ([PLACED, stored(PAID, 2, totals=None)], "its body can't be read: AttributeError"),
+        ([PLACED, stored(PAID, 2, kind="stolen")], "its body can't be read: ValueError"),
+        ([PLACED, stored(changed(Status.PENDING, Status.COMPLETED), 2, status="eaten")], "its body can't be read"),
+        ([RecordedEvent(1, "x-1", 1, "Eaten", "{}")], "there is no event type 'Eaten'"),
+        ([RecordedEvent(1, "order-1", 1, "StatusChanged", "{} {}")], "its body goes on after its object"),
+        ([RecordedEvent(1, "order-1", 1, "OrderCreated", "x")], "its body can't be read"),
+        ([RecordedEvent(1, "order-1", 1, "OrderCreated", "[]")], "its body can't be read"),
+        (
+            [arranged("leads-8")],
+            "the board of user 7 is not kept here",
+        ),
+        (
+            [arranged("leads-7", arrangement=[1, 1, 2, 3])],
+            "it does not arrange every lead status once",
+        ),
+    ],
+)
+def test_what_breaks_a_rule_is_named(events: list[RecordedEvent], fault: str) -> None:
+    told = faults(*events)
+
+    assert any(fault in each for each in told), told
+
+
+def test_what_the_aggregates_record_keeps_the_rules() -> None:
+    assert faults(PLACED) == []
+    assert faults(PLACED, stored(PAID, 2)) == []
+    assert faults(arranged("leads-7")) == []
+
+
+def anomalies(amount: int) -> Callable[[Order], None]:
+    """Records that money came by another intent, and more of it than the order is of."""
+    payments = Actor(None, Role.PAYMENTS)
+
+    def record(order: Order) -> None:
+        for told in (
+            notice(PaymentKind.RECEIVED, amount, intent_id="pi_other"),
+            notice(PaymentKind.RECEIVED, amount + 1, intent_id="pi_life"),
+            notice(PaymentKind.REFUNDED, amount + 1, intent_id="pi_life"),
+        ):
+            order.record_payment(told, actor=payments, cause=Cause(), timestamp="2026-01-01T12:00:00.000000Z")
+
+    return record
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_every_life_of_a_payment_keeps_the_rules_as_it_is_recorded(data: st.DataObject) -> None:
+    amount = 1999
+    intent = Intent("pi_life", "s", "requires_payment_method", amount, 0, 0, "usd")
+    lines = created().lines
+    placed = place_order(
+        1, lines, intent, actor=Actor(1, Role.CUSTOMER), cause=Cause(), timestamp="2026-01-01T12:00:00.000000Z"
+    )
+    order = Order.started(placed)
+    life = data.draw(lives("pi_life", amount))
+    if data.draw(st.booleans()):
+        anomalies(amount)(order)
+    for told in data.draw(deliveries(life.notices)):
+        order.record_payment(
+            told, actor=Actor(None, Role.PAYMENTS), cause=Cause(), timestamp="2026-01-01T12:00:00.000000Z"
+        )
+    rules = Rules()
+    for position, event in enumerate([placed, *order.collect_events()], 1):
+        assert list(rules.add(stored(event, position))) == []
+    assert rules.digest().count == 1
