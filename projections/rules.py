@@ -109,12 +109,12 @@ class Rules:
             return ["there is no such order yet"]
         faults = []
         notice = _notice(body)
-        unfit = anomaly_of(notice, order.intent, order.amount, order.currency)
+        fits = notice.intent_id == order.intent and not anomaly_of(notice, order.intent, order.amount, order.currency)
         order.payment = self._shared(_after(order, notice, body["anomaly"]))
         order.records += 1
         order.version = event.version
-        if body["anomaly"] is None and unfit is not None:
-            faults.append(f"it does not fit the order and is not noted as an anomaly: {unfit}")
+        if body["anomaly"] is None and not fits:
+            faults.append("it does not fit the order and is not noted as an anomaly")
         if body["order_status"] != order.status:
             faults.append(f"it says that the order is {body['order_status']}, which is {order.status}")
         totals = order.payment.totals(order.records)

@@ -18,6 +18,7 @@ from ledger.statuses import TRANSITIONS, Status
 from ledger.storage.bodies import JSONBodies
 from ledger.storage.log import RecordedEvent
 from projections.rules import Rules
+from scripts.verify_export import Orders
 from tests.support.lives import deliveries, lives
 from tests.support.scenario import changed, created, notice, recorded
 
@@ -142,3 +143,24 @@ def test_every_life_of_a_payment_keeps_the_rules_as_it_is_recorded(data: st.Data
     for position, event in enumerate([placed, *order.collect_events()], 1):
         assert list(rules.add(stored(event, position))) == []
     assert rules.digest().count == 1
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_the_single_file_verifier_has_the_same_rules(data: st.DataObject) -> None:
+    placed = created()
+    order = Order.started(placed)
+    life = data.draw(lives("pi_1", 1999))
+    for told in data.draw(deliveries(life.notices)):
+        order.record_payment(told, actor=Actor(None, Role.PAYMENTS), cause=Cause(), timestamp=placed.timestamp)
+    rules, single = Rules(), Orders()
+    for position, event in enumerate([placed, *order.collect_events()], 1):
+        row = stored(event, position)
+        if position > 1 and data.draw(st.booleans()):
+            old, new = data.draw(
+                st.sampled_from([("1999", "1998"), ("pending", "shipped"), ('"records":1', '"records":2')])
+            )
+            row = row._replace(body=row.body.replace(old, new))
+        said = list(rules.add(row))
+        assert list(single.add(row.stream, row.version, row.type, json.loads(row.body))) == said
+    assert single.state() == str(rules.digest())
