@@ -17,7 +17,7 @@ from ledger.events import EVENT_TYPES, upcast
 from ledger.leads import LEAD_STATUSES, board_stream
 from ledger.order import order_id_of, order_stream
 from ledger.payments.gateway import PaymentKind, PaymentNotice
-from ledger.payments.payment import Payment, anomaly_of
+from ledger.payments.payment import Payment, PaymentTotals, anomaly_of
 from ledger.statuses import TRANSITIONS, Status
 from ledger.storage.log import RecordedEvent
 from projections.digest import OrderDigest
@@ -26,6 +26,7 @@ from projections.orders import created_document
 Body = Mapping[str, Any]
 
 _EVENT_TYPES = {type.TOPIC: type for type in EVENT_TYPES}
+_NOTHING = Payment()
 _read = json.JSONDecoder().raw_decode
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 """How bodies that are not what their type says show themselves."""
@@ -43,7 +44,7 @@ class _Order:
         self.currency = intern(body["currency"])
         self.intent: str = body["payment_intent_id"]
         self.document = sha256(created_document(body).encode()).digest()
-        self.payment = Payment()
+        self.payment = _NOTHING
         self.records = 0
 
 
@@ -52,7 +53,7 @@ class Rules:
 
     def __init__(self) -> None:
         self._orders: dict[str, _Order] = {}
-        self._alike: dict[tuple[object, ...], Payment] = {}
+        self._alike: dict[int, tuple[Payment, PaymentTotals]] = {}
         self._checks: dict[str, Callable[[RecordedEvent, Body], Sequence[str]]] = {
             "OrderCreated": self._created,
             "StatusChanged": self._moved,
@@ -108,27 +109,42 @@ class Rules:
         if order is None:
             return ["there is no such order yet"]
         faults = []
-        notice = _notice(body)
-        fits = notice.intent_id == order.intent and not anomaly_of(notice, order.intent, order.amount, order.currency)
-        order.payment = self._shared(_after(order, notice, body["anomaly"]))
-        order.records += 1
         order.version = event.version
-        if body["anomaly"] is None and not fits:
-            faults.append("it does not fit the order and is not noted as an anomaly")
+        order.records += 1
+        if self._is_simply_paid(order, body):
+            order.payment, totals = self._simply_paid(body)
+        else:
+            notice = _notice(body)
+            order.payment = _after(order, notice, body["anomaly"])
+            totals = order.payment.totals(order.records)
+            if body["anomaly"] is None and not _fits(order, notice):
+                faults.append("it does not fit the order and is not noted as an anomaly")
         if body["order_status"] != order.status:
             faults.append(f"it says that the order is {body['order_status']}, which is {order.status}")
-        totals = order.payment.totals(order.records)
         if body["totals"] != totals:
             wrong = [name for name, value in totals.items() if body["totals"].get(name) != value]
             faults.append(f"the payment's totals don't add up: {', '.join(wrong) or 'too many'}")
         return faults
 
-    def _shared(self, payment: Payment) -> Payment:
-        """Of payments that are alike, as those of orders that were simply paid, one is kept."""
-        if payment.refunds or payment.disputes or payment.anomalies or payment.phase_order[1]:
-            return payment
-        alike = (payment.phase, payment.received, payment.refunded_at_once)
-        return self._alike.setdefault(alike, payment)
+    @staticmethod
+    def _is_simply_paid(order: _Order, body: Body) -> bool:
+        """Whether this is the first that is told of the payment, and all of it: so it is with most orders."""
+        return (
+            order.records == 1
+            and body["kind"] == PaymentKind.RECEIVED
+            and body["anomaly"] is None
+            and body["amount_in_cents"] == order.amount
+            and body["payment_intent_id"] == order.intent
+            and body["currency"] == order.currency
+        )
+
+    def _simply_paid(self, body: Body) -> tuple[Payment, PaymentTotals]:
+        """Such payments are alike when their amounts are: each is made, and kept, once."""
+        known = self._alike.get(body["amount_in_cents"])
+        if known is None:
+            payment = _NOTHING.after(_notice(body))
+            known = self._alike[body["amount_in_cents"]] = payment, payment.totals(1)
+        return known
 
 
 def _notice(body: Body) -> PaymentNotice:
@@ -142,6 +158,10 @@ def _notice(body: Body) -> PaymentNotice:
         body["reference"],
         body["detail"],
     )
+
+
+def _fits(order: _Order, notice: PaymentNotice) -> bool:
+    return notice.intent_id == order.intent and not anomaly_of(notice, order.intent, order.amount, order.currency)
 
 
 def _after(order: _Order, notice: PaymentNotice, anomaly: str | None) -> Payment:

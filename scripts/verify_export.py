@@ -114,25 +114,40 @@ REFUNDS = {"succeeded": 1, "failed": 2, "canceled": 2}
 DISPUTES = {"warning_closed": 1, "prevented": 1, "lost": 2, "won": 3}
 
 
+class Order:
+    """An order as its events leave it."""
+
+    __slots__ = ("amount", "currency", "document", "id", "intent", "payment", "status", "version")
+
+    def __init__(self, body: Json, document: str) -> None:
+        self.id, self.status, self.version = body["order_id"], "pending", 1
+        self.amount, self.currency = body["amount_in_cents"], sys.intern(body["currency"])
+        self.intent = body["payment_intent_id"]
+        self.document = sha256(document.encode()).digest()
+        self.payment: Payment | None = None
+
+
 class Payment:
     """What an order's payment comes to. Notices come in any order: of each thing, what is latest or largest counts."""
+
+    __slots__ = ("anomalies", "disputes", "phase", "received", "records", "refunded_at_once", "refunds")
 
     def __init__(self) -> None:
         self.phase: tuple[int, str, int] = (0, "", 0)
         self.received = self.refunded_at_once = self.records = 0
         self.refunds: dict[str, tuple[int, str, int]] = {}
         self.disputes: dict[str, tuple[int, str]] = {}
-        self.anomalies: set[tuple[str, ...]] = set()
+        self.anomalies: frozenset[tuple[str, ...]] = frozenset()
 
-    def record(self, body: Json, order: Json) -> None:
+    def record(self, body: Json, order: Order) -> None:
         """Takes one PaymentRecorded. An anomaly is no phase, and its money counts if it came by the order's intent."""
         self.records += 1
         kind, amount = body["kind"], body["amount_in_cents"]
         reference, status = str(body["reference"]), str(body["detail"])
         if body["anomaly"] is not None:
             of = (body["payment_intent_id"], str(amount), body["currency"])
-            self.anomalies.add((kind, *of, body["reference"] or ""))
-            if (body["payment_intent_id"], body["currency"]) != (order["payment_intent_id"], order["currency"]):
+            self.anomalies |= {(kind, *of, body["reference"] or "")}
+            if (body["payment_intent_id"], body["currency"]) != (order.intent, order.currency):
                 return
         elif kind in PHASES:
             rank = PHASES.index(kind) + 1
@@ -169,7 +184,7 @@ class Orders:
     """Replays every order, and says what is wrong with an event."""
 
     def __init__(self) -> None:
-        self.orders: dict[str, Json] = {}
+        self.orders: dict[str, Order] = {}
 
     def add(self, stream: str, version: int, type: str, body: Json) -> Iterator[str]:
         """What is wrong with this event, a phrase each."""
@@ -186,7 +201,7 @@ class Orders:
         elif order is None:
             yield "there is no such order yet"
         else:
-            order["version"] = version
+            order.version = version
             yield from self.moved(order, body) if type == "StatusChanged" else self.paid(order, body)
 
     def created(self, stream: str, version: int, body: Json) -> Iterator[str]:
@@ -207,34 +222,28 @@ class Orders:
             "amountInCents": amount,
         }
         document = json.dumps(served, ensure_ascii=False, separators=(",", ":"))[:-1]
-        kept = {name: body[name] for name in ("order_id", "payment_intent_id", "amount_in_cents", "currency")}
-        state = {
-            "status": "pending",
-            "version": 1,
-            "document": sha256(document.encode()).digest(),
-            "payment": Payment(),
-        }
-        self.orders[stream] = kept | state
+        self.orders[stream] = Order(body, document)
 
-    def moved(self, order: Json, body: Json) -> Iterator[str]:
+    def moved(self, order: Order, body: Json) -> Iterator[str]:
         """An order moves: from the status that it has, and as the table of moves has it."""
-        before, after = order["status"], body["status"]
-        order["status"] = after
+        before, after = order.status, body["status"]
+        order.status = after
         if body["previous"] != before:
             yield f"it moves from {body['previous']}, and the order is {before}"
         elif after not in MOVES[before]:
             yield f"no order may move from {before} to {after}"
 
-    def paid(self, order: Json, body: Json) -> Iterator[str]:
+    def paid(self, order: Order, body: Json) -> Iterator[str]:
         """Something happened to a payment: it fits the order or is called an anomaly, and the totals add up."""
-        amount, ours = body["amount_in_cents"], body["payment_intent_id"] == order["payment_intent_id"]
-        fits = amount == order["amount_in_cents"] if body["kind"] in PHASES else amount <= order["amount_in_cents"]
-        order["payment"].record(body, order)
-        if body["anomaly"] is None and not (ours and fits and body["currency"] == order["currency"]):
+        amount, ours = body["amount_in_cents"], body["payment_intent_id"] == order.intent
+        fits = amount == order.amount if body["kind"] in PHASES else amount <= order.amount
+        order.payment = order.payment or Payment()
+        order.payment.record(body, order)
+        if body["anomaly"] is None and not (ours and fits and body["currency"] == order.currency):
             yield "it does not fit the order and is not noted as an anomaly"
-        if body["order_status"] != order["status"]:
-            yield f"it says that the order is {body['order_status']}, which is {order['status']}"
-        totals = order["payment"].totals()
+        if body["order_status"] != order.status:
+            yield f"it says that the order is {body['order_status']}, which is {order.status}"
+        totals = order.payment.totals()
         if body["totals"] != totals:
             wrong = [name for name, value in totals.items() if body["totals"].get(name) != value]
             yield f"the payment's totals don't add up: {', '.join(wrong) or 'too many'}"
@@ -242,8 +251,8 @@ class Orders:
     def state(self) -> str:
         """The digest of all orders: a line for each, by rising id."""
         digest = sha256()
-        for order in sorted(self.orders.values(), key=lambda order: int(order["order_id"])):
-            line = f"{order['order_id']} {order['status']} {order['version']} {order['document'].hex()}\n"
+        for order in sorted(self.orders.values(), key=lambda order: order.id):
+            line = f"{order.id} {order.status} {order.version} {order.document.hex()}\n"
             digest.update(line.encode())
         return digest.hexdigest()
 
