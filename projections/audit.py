@@ -75,10 +75,9 @@ class Audit:
             for older in self._disproven
             if older <= self._proven
         )
-        if size > self._proven:
-            self.findings.remarks.append(
-                f"events {self._proven + 1} to {size} are in no checkpoint: nothing proves them"
-            )
+        covered = max(self._proven, *self._disproven, 0)
+        if size > covered:
+            self.findings.remarks.append(f"events {covered + 1} to {size} are in no checkpoint: nothing proves them")
         return self._rules.digest()
 
     def _compare(self) -> None:

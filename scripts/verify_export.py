@@ -369,9 +369,9 @@ def main() -> int:
         wrong.append(f"there is no checkpoint {beside}: nothing is signed")
     for fault in wrong:
         print(f"wrong: {fault}")
-    size = audit.tree.size
-    if size > audit.proven:
-        print(f"note: events {audit.proven + 1} to {size} are in no checkpoint: nothing proves them")
+    size, covered = audit.tree.size, max(audit.proven, *audit.disproven, 0)
+    if size > covered:
+        print(f"note: events {covered + 1} to {size} are in no checkpoint: nothing proves them")
     print(
         f"events: {size}\nroot: {audit.tree.root()}\norders: {len(audit.orders.orders)}, state {audit.orders.state()}"
     )

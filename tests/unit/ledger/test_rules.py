@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.actor import Actor, Cause, Role
-from ledger.events import Event
+from ledger.events import EVENT_TYPES, Event
 from ledger.order import Order, place_order
 from ledger.payments.gateway import Intent, PaymentKind
 from ledger.statuses import TRANSITIONS, Status
 from ledger.storage.bodies import JSONBodies
 from ledger.storage.log import RecordedEvent
 from projections.rules import Rules
-from scripts.verify_export import Orders
+from scripts.verify_export import MOVES, PHASES, Orders
 from tests.support.lives import deliveries, lives
 from tests.support.scenario import changed, created, notice, recorded
 
@@ -164,3 +165,17 @@ def test_the_single_file_verifier_has_the_same_rules(data: st.DataObject) -> Non
         said = list(rules.add(row))
         assert list(single.add(row.stream, row.version, row.type, json.loads(row.body))) == said
     assert single.state() == str(rules.digest())
+
+
+@pytest.mark.parametrize("type", EVENT_TYPES, ids=lambda type: type.TOPIC)
+def test_both_verifiers_know_every_event_type(type: type[Event]) -> None:
+    unknown = "there is no event type"
+
+    assert not any(unknown in fault for fault in Rules().add(RecordedEvent(1, "s-1", 1, type.TOPIC, "{}")))
+    with suppress(KeyError):
+        assert not any(unknown in fault for fault in Orders().add("s-1", 1, type.TOPIC, {}))
+
+
+def test_both_verifiers_have_the_same_table_of_moves() -> None:
+    assert {str(before): {str(after) for after in TRANSITIONS[before]} for before in Status} == MOVES
+    assert set(PHASES) | {"refunded", "refund", "dispute"} == {kind.value for kind in PaymentKind}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ledger.errors import MalformedProof
@@ -18,6 +20,7 @@ from ledger.transparency.tiles import (
     tile_root,
     tiles_of_tree,
 )
+from tests.support.cli import ROOT
 
 
 @pytest.mark.parametrize(
@@ -117,6 +120,16 @@ def test_bundles_keep_entries_of_any_length_up_to_the_greatest() -> None:
 def test_a_bundle_that_is_cut_off_is_refused(data: bytes) -> None:
     with pytest.raises(MalformedProof):
         decode_bundle(data)
+
+
+def test_the_leaf_in_the_documentation() -> None:
+    body = (Path(__file__).parent / "golden" / "StatusChanged.v1.json").read_text(encoding="utf-8")
+    event = RecordedEvent(2, "order-17", 2, "StatusChanged", body)
+    documented = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+
+    assert f"\n{leaf_data(event).decode()}\n" in documented
+    assert f"these {len(leaf_data(event))} bytes" in documented
+    assert f"`{event_leaf(event).hex()}`" in documented
 
 
 def test_the_leaf_of_an_event_to_the_byte() -> None:
