@@ -20,7 +20,7 @@ from projections.store import inline_writes
 
 _BATCH = 1000
 _KNOWN = frozenset(type.TOPIC for type in EVENT_TYPES)
-_TABLES = ("events", "payment_intents", "order_reservations", "log_checkpoints")
+_TABLES = ("events", "payment_intents", "order_reservations", "log_tiles", "log_checkpoints")
 """What an empty ledger has no row in: the others are made from these, or of no meaning without them."""
 
 

@@ -70,7 +70,11 @@ def verify_database(database: Database, notes: Notes, keys: Collection[VerifierK
         tree = _read_state(cursor, findings)
         leaves = _Leaves(cursor, tree.size)
         for event in read_log(cursor):
-            audit.add(event)
+            try:
+                audit.add(event)
+            except TypeError:  # SQLite keeps whatever somebody puts into a column
+                findings.add([f"position {event.position}: its stream, type or body is not text"])
+                continue
             if leaves.differ(event.position, audit.chain.leaf):
                 findings.add([f"{_name(event)}: this is not the event that was logged here"])
         if audit.chain.size < tree.size:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -41,6 +42,11 @@ def keygen(session: Session, file: Path, name: str | None) -> None:
 def log_signers(settings: Settings) -> list[SignerKey]:
     """The keys of LEDGER_LOG_KEY; raises SettingsError when one can't be used."""
     return [_signer(key) for key in settings.log_keys]
+
+
+def with_log_keys(settings: Settings) -> Settings:
+    """The settings with the texts of the keys in place of the files that have them; raises SettingsError."""
+    return replace(settings, log_keys=tuple(key.secret_text for key in log_signers(settings)))
 
 
 def log_origin(settings: Settings, signers: Sequence[SignerKey]) -> str:

@@ -24,6 +24,7 @@ from scripts.bootstrap import Runtime, build, token_verifier
 from scripts.context import Session, WholeNumber, pass_session
 from scripts.follow import Following
 from scripts.gateway import warnings_about
+from scripts.log_keys import with_log_keys
 from scripts.logs import log_to_stderr
 from scripts.secret import with_secret
 from scripts.tokens import make_token
@@ -218,8 +219,8 @@ def serve(session: Session, bind: str | None, workers: int | None, threads: int 
     """Serve the HTTP API; creates the schema first."""
     overrides = {"LEDGER_BIND": bind, "LEDGER_WORKERS": workers, "LEDGER_THREADS": threads}
     environ = dict(session.environ) | {name: str(value) for name, value in overrides.items() if value is not None}
-    # Here and not in each worker: they have one secret, even if the file goes away while they serve.
-    settings = with_secret(Settings.from_env(environ))
+    # Here and not in each worker: they have the same secrets, even if a file goes away while they serve.
+    settings = with_log_keys(with_secret(Settings.from_env(environ)))
 
     def announce(url: str) -> None:
         session.say(f"Listening on {url}")

@@ -182,6 +182,16 @@ def test_what_is_changed_in_the_database_is_found_and_named(on_each: Audited, ca
     assert told.endswith("not sound\n")
 
 
+def test_what_is_not_even_text_is_named(sound: Audited) -> None:
+    sound.plant("UPDATE events SET stream = CAST(stream AS BLOB) WHERE position = 4")
+    sound.plant("UPDATE events SET body = CAST(body AS BLOB) WHERE position = 7")
+
+    told = sound.verify(code=1).stdout
+
+    assert "wrong: position 4: its stream, type or body is not text" in told
+    assert "wrong: position 7 (order-1 version 4): this is not the event that was logged here" in told
+
+
 def forget_the_tree(audited: Audited, *keys: Any) -> None:
     """What somebody does who can write to the database: has tree and checkpoints made again, over what is there now."""
     for table in ("log_tiles", "log_tree", "log_checkpoints", "log_keys"):
