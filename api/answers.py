@@ -81,6 +81,7 @@ class PaymentSchema(Strict):
     refundedInCents = _required_integer(**_CENTS)  # noqa: N815
     openDisputes = _required_integer(minimum=0)  # noqa: N815
     lostDisputes = _required_integer(minimum=0)  # noqa: N815
+    lostInCents = _required_integer(**_CENTS)  # noqa: N815
     anomalies = _required_integer(minimum=0, description="How many notices did not fit the order.")
     needsRefund = fields.Boolean(  # noqa: N815
         required=True, metadata={"description": "Whether money is kept for an order that is cancelled or declined."}

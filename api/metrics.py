@@ -30,11 +30,12 @@ _log = logging.getLogger(__name__)
 
 
 class WebhookOutcome(StrEnum):
-    """What came of a webhook: something new, nothing new, nothing of ours, or a refusal."""
+    """What came of a webhook: something new, nothing new, nothing of ours, no signature that counts, or a refusal."""
 
     RECORDED = "recorded"
     KNOWN = "known"
     IGNORED = "ignored"
+    FORGED = "forged"
     REFUSED = "refused"
 
 

@@ -53,6 +53,7 @@ class PaymentRoutes:
                 "refundedInCents": payment.refunded,
                 "openDisputes": payment.open_disputes,
                 "lostDisputes": payment.lost_disputes,
+                "lostInCents": payment.lost,
                 "anomalies": payment.anomalies,
                 "needsRefund": payment.needs_refund,
             }

@@ -62,7 +62,12 @@ WEBHOOK = {
             "type": "payment_intent.succeeded",
             "created": 1772000000,
             "data": {
-                "object": {"id": "pi_1", "amount_received": 1999, "currency": "usd", "metadata": {"order_id": "1"}}
+                "object": {
+                    "id": "pi_1",
+                    "amount_received": 1999,
+                    "currency": "usd",
+                    "metadata": {"order_id": "1", "ledger_id": "46ba3a1b3d1e4a52"},
+                }
             },
         },
     ),

@@ -81,6 +81,11 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
         "refund-required": ProblemType(
             400, "Refund required", "A paid order can be cancelled only after all that was received is refunded."
         ),
+        "payment-in-progress": ProblemType(
+            400,
+            "Payment in progress",
+            "The order's payment is under way, as bank payments are for days: the order can be cancelled if it fails.",
+        ),
         "refund-refused": ProblemType(
             400,
             "Refund refused",
@@ -152,8 +157,8 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
         "payments-unavailable": ProblemType(
             503,
             "Payments unavailable",
-            "The payment gateway can't be reached. Nothing was recorded; send the request again later, with the same "
-            "Idempotency-Key if it had one, so that it does not begin a second payment.",
+            "The payment gateway can't be reached, or is still busy with the same request. Nothing was recorded; send "
+            "the request again later, with the same Idempotency-Key if it had one, so that nothing is begun twice.",
             5,
         ),
         "order-not-there-yet": ProblemType(

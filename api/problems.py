@@ -77,7 +77,8 @@ def _on_ledger_error(error: LedgerError) -> Response:
     kind = PROBLEM_TYPES[error.code]
     if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         # What a driver or gateway said may name hosts and accounts: it is for the log, not for the caller.
-        _log.warning("%s (request %s)", error, current_request_id(), exc_info=error)
+        shown = error if error.__cause__ else None  # where nothing lies behind it, the sentence says all
+        _log.warning("%s (request %s)", error, current_request_id(), exc_info=shown)
         return problem(error.code, kind.explanation)
     errors = error.errors if isinstance(error, InvalidInput) else None
     return problem(error.code, str(error), members=_errors(errors))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from flask import Response, request
@@ -13,7 +14,10 @@ from api.problems import problem
 from api.services import Services
 from api.strict_json import read_body
 from ledger.actor import Actor, Cause, Role
+from ledger.errors import ForgedNotice, MalformedNotice
 from ledger.payments.gateway import PaymentNotice
+
+_log = logging.getLogger(__name__)
 
 
 class WebhookRoutes:
@@ -44,6 +48,13 @@ class WebhookRoutes:
         try:
             event = self._webhooks.read(read_body(request), request.environ.get("HTTP_STRIPE_SIGNATURE"))
             outcome = self._take(event.id, event.notice)
+        except ForgedNotice as error:
+            outcome = WebhookOutcome.FORGED
+            _log.warning("a webhook is refused; is STRIPE_WEBHOOK_SECRET the endpoint's? %s", error)
+            raise
+        except MalformedNotice as error:
+            _log.warning("a signed webhook is refused: %s", error)
+            raise
         finally:
             self._metrics.count_webhook(outcome)
         return json_answer({"received": True})

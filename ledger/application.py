@@ -6,10 +6,8 @@ twice under one cause answers what the first one did.
 
 from __future__ import annotations
 
-import json
-import secrets
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from eventsourcing.application import AggregateNotFoundError, Application
@@ -18,45 +16,33 @@ from eventsourcing.utils import Environment, EnvType
 
 from ledger.actor import Actor, Cause
 from ledger.cart import MAX_AMOUNT_IN_CENTS, CartItem, amount_of, price_cart
-from ledger.catalogue import Catalogue
-from ledger.clock import Clock, rfc3339, utc_now
+from ledger.clock import rfc3339
 from ledger.errors import (
     Busy,
     IdempotencyKeyReused,
     InvalidAmount,
     MoveNotAllowed,
     OrderNotThereYet,
+    PaymentsUnavailable,
+    StorageUnavailable,
     UnknownOrder,
+    UnknownPayment,
     VersionMismatch,
 )
+from ledger.events import PaymentRecorded
 from ledger.leads import LeadBoard, LeadMove, board_stream
-from ledger.order import Order, order_stream, place_order
+from ledger.order import Order, buyer_of, order_stream, place_order
 from ledger.outcomes import Outcome, RefundOutcome
-from ledger.payments.gateway import Intent, PaymentGateway, PaymentKind, PaymentNotice, Refund
-from ledger.receipts import Receipt, Receipts, receipt_of, request_digest
-from ledger.statuses import Status
+from ledger.payments.gateway import Intent, PaymentKind, PaymentNotice
+from ledger.ports import Ports
+from ledger.receipts import Receipt, key_digest, receipt_of, request_digest
+from ledger.statuses import UNPAID, Status
 from ledger.storage.bodies import JSONBodies
 from ledger.storage.log import RecordedEvent
-from ledger.storage.recorder import LogRecorder
-from ledger.storage.reservations import Reservation
 
 MAX_ATTEMPTS = 10
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """What the ledger needs from outside: all of it is injected."""
-
-    recorder: LogRecorder
-    receipts: Receipts
-    gateway: PaymentGateway
-    catalogue: Catalogue
-    currency: str
-    reserve_order: Callable[[str | None], Reservation]
-    order_of_intent: Callable[[str], int | None]
-    new_token: Callable[[], str] = lambda: secrets.token_hex(16)
-    clock: Clock = utc_now
+_log = logging.getLogger(__name__)
 
 
 class OrderLedger(Application[str]):
@@ -69,8 +55,9 @@ class OrderLedger(Application[str]):
     def create_order(self, items: Sequence[CartItem], *, actor: Actor, cause: Cause) -> Outcome:
         """Places an order of the acting user, with a payment intent for its amount.
 
-        Raises InvalidCart, IdempotencyKeyReused, PaymentsUnavailable, Busy.
+        Raises MoveNotAllowed, InvalidCart, InvalidAmount, IdempotencyKeyReused, PaymentsUnavailable, Busy.
         """
+        buyer_of(actor)
 
         def attempt() -> Outcome:
             lines = price_cart(self._ports.catalogue, items)
@@ -89,7 +76,8 @@ class OrderLedger(Application[str]):
         """Moves an order to a status; an order that has it already is left alone.
 
         Raises UnknownOrder, VersionMismatch (not at ``expected_version``), MoveNotInTable, MoveNotAllowed,
-        PaymentNotConfirmed, RefundRequired, IdempotencyKeyReused, PaymentsUnavailable, Busy.
+        PaymentNotConfirmed, PaymentInProgress, RefundRequired, UnknownPayment, IdempotencyKeyReused,
+        PaymentsUnavailable, Busy.
         """
 
         def attempt() -> Outcome:
@@ -97,8 +85,12 @@ class OrderLedger(Application[str]):
             order.check_visible(actor)
             if expected_version is not None and order.version != expected_version:
                 raise VersionMismatch(f"Order {order_id} is at version {order.version}, which is not the one expected.")
+            was_unpaid = order.status in UNPAID
             order.move(status, self._ports.gateway, actor=actor, cause=cause, timestamp=self._now())
-            return self._saved(order)
+            outcome = self._saved(order)
+            if was_unpaid and order.open_in_vain:
+                self._close_payment(order)
+            return outcome
 
         return self._once(attempt, actor, cause)
 
@@ -134,11 +126,12 @@ class OrderLedger(Application[str]):
         """Refunds an amount of an order's payment, or (``None``) all that is left. Its status is left as it is.
 
         A repeat with the same idempotency key answers what the first one did. Raises UnknownOrder, Forbidden,
-        InvalidAmount, RefundRefused, IdempotencyKeyReused, PaymentsUnavailable, Busy.
+        InvalidAmount, RefundRefused, UnknownPayment, IdempotencyKeyReused, PaymentsUnavailable, Busy.
         """
         if amount_in_cents is not None:
             _check_amount("amountInCents", amount_in_cents)
-        key = f"refund-{order_id}-{request_digest(actor, cause) or self._ports.new_token()}"
+        # Whatever is sent with the key: the first request may have been carried out though its answer was lost.
+        key = f"refund-{order_id}-{key_digest(actor, cause) or self._ports.new_token()}"
 
         def attempt() -> RefundOutcome:
             receipt = receipt_of(self._ports.receipts, actor, cause)
@@ -158,8 +151,9 @@ class OrderLedger(Application[str]):
     def open_payment(self, amount_in_cents: int, *, actor: Actor, cause: Cause) -> Intent:
         """A payment intent that belongs to no order. Nothing is recorded. Raises InvalidAmount, PaymentsUnavailable."""
         _check_amount("amount", amount_in_cents)
-        key = f"payment-{request_digest(actor, cause) or self._ports.new_token()}"
-        return self._ports.gateway.create_intent(None, amount_in_cents, self._ports.currency, key)
+        currency = self._ports.currency
+        key = f"payment-{request_digest(actor, cause, amount_in_cents, currency) or self._ports.new_token()}"
+        return self._ports.gateway.create_intent(None, amount_in_cents, currency, key)
 
     def arrange_leads(self, moves: Sequence[LeadMove], *, actor: Actor, cause: Cause) -> list[LeadMove]:
         """Moves lead statuses on the acting user's board; returns the named and the changed ones, by place.
@@ -225,16 +219,21 @@ class OrderLedger(Application[str]):
         """The refund that a receipt is for, as it was answered then."""
         if receipt.order_id != order_id:
             raise IdempotencyKeyReused("This Idempotency-Key was used before, for another order.")
-        stream = self._ports.recorder.read_stream(order_stream(order_id))
-        body = json.loads(stream[receipt.version - 1].body)
-        refund = Refund(
-            id=body["reference"],
-            intent_id=body["payment_intent_id"],
-            amount=body["amount_in_cents"],
-            currency=body["currency"],
-            status=body["detail"],
-        )
-        return RefundOutcome(order_id, refund, receipt.version, replayed=True)
+        [event] = self.events.get(order_stream(order_id), gt=receipt.version - 1, lte=receipt.version)
+        return RefundOutcome(order_id, cast("PaymentRecorded", event).refund, receipt.version, replayed=True)
+
+    def _close_payment(self, order: Order) -> None:
+        """Sees to it that nobody pays for an order that was paid in another way, or is given up.
+
+        After the commit: the gateway's word of it must find an order that is not waiting for its payment any more. What
+        can't be closed now is left to reconciliation, as it is when the process ends here.
+        """
+        try:
+            self._ports.gateway.cancel_intent(order.payment_intent_id)
+        except (PaymentsUnavailable, UnknownPayment, StorageUnavailable) as error:
+            _log.warning(
+                "the payment of order %s is still open, and the order is %s: %s", order.order_id, order.status, error
+            )
 
     def _saved(self, order: Order, *, replayed: bool = False) -> Outcome:
         self.save(order)

@@ -91,6 +91,12 @@ class InvalidAmount(InvalidInput):
     code = "invalid-amount"
 
 
+class PaymentInProgress(LedgerError):
+    """An order's payment is under way, and nobody knows yet how it ends."""
+
+    code = "payment-in-progress"
+
+
 class OrderNotThereYet(LedgerError):
     """A notice of a payment whose order is not in the log: the order's commit may still be under way."""
 

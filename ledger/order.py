@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ledger.actor import MOVERS, Actor, Cause, CauseRecord
 from ledger.cart import LineRecord, amount_of
@@ -11,6 +11,7 @@ from ledger.errors import (
     Forbidden,
     MoveNotAllowed,
     MoveNotInTable,
+    PaymentInProgress,
     PaymentNotConfirmed,
     RefundRequired,
     UnknownOrder,
@@ -33,6 +34,13 @@ def order_id_of(stream: str) -> int:
     return int(stream.removeprefix(_STREAM_PREFIX))
 
 
+def buyer_of(actor: Actor) -> int:
+    """The user who orders. Raises MoveNotAllowed when the actor is not a user."""
+    if actor.user is None:
+        raise MoveNotAllowed("Only a user can place an order.")
+    return actor.user
+
+
 def place_order(
     order_id: int, lines: list[LineRecord], intent: Intent, *, actor: Actor, cause: Cause, timestamp: str
 ) -> OrderCreated:
@@ -40,8 +48,6 @@ def place_order(
 
     Raises MoveNotAllowed when the actor is not a user.
     """
-    if actor.user is None:
-        raise MoveNotAllowed("Only a user can place an order.")
     return OrderCreated(
         originator_id=order_stream(order_id),
         originator_version=1,
@@ -49,7 +55,7 @@ def place_order(
         actor=actor.record(),
         cause=cause.record(),
         order_id=order_id,
-        user_id=actor.user,
+        user_id=buyer_of(actor),
         lines=lines,
         amount_in_cents=amount_of(lines),
         currency=intent.currency,
@@ -77,6 +83,11 @@ class Order:
         """The order's stream, by which the event store knows it."""
         return order_stream(self.order_id)
 
+    @property
+    def open_in_vain(self) -> bool:
+        """Whether it might still be paid, though it was moved past that by hand. Cancelling closes it first."""
+        return self.status not in UNPAID | {Status.CANCELLED} and not self.payment.received
+
     def check_visible(self, actor: Actor) -> None:
         """Raises UnknownOrder when the actor may not know of this order."""
         if not actor.may_see(self.user_id):
@@ -86,8 +97,8 @@ class Order:
         """Records the move; nothing when the order has that status already.
 
         The payment gateway is asked only when the move depends on it; an open intent of an order that is cancelled is
-        cancelled first. Raises UnknownOrder, MoveNotInTable, MoveNotAllowed, PaymentNotConfirmed or RefundRequired, and
-        what the gateway raises.
+        cancelled first. Raises UnknownOrder, MoveNotInTable, MoveNotAllowed, PaymentNotConfirmed, PaymentInProgress or
+        RefundRequired, and what the gateway raises.
         """
         self.check_visible(actor)
         if status is self.status:
@@ -110,10 +121,10 @@ class Order:
         ``always`` records it even then, for a command whose cause must find its outcome again. What does not fit the
         order is recorded as an anomaly, and moves nothing; what is no business of the order's is not recorded.
         """
-        anomaly = anomaly_of(notice, self.payment_intent_id, self.amount_in_cents, self.currency)
-        if notice.intent_id != self.payment_intent_id and anomaly is None:
+        understood = self._understood(notice)
+        if understood is None:
             return
-        payment = self._payment_after(notice, anomaly)
+        anomaly, payment = understood
         if payment == self.payment and not always:
             return
         status = payment.status_after(notice) if anomaly is None and self.status in UNPAID else None
@@ -126,9 +137,8 @@ class Order:
 
     def knows(self, notice: PaymentNotice) -> bool:
         """Whether recording this would add nothing."""
-        anomaly = anomaly_of(notice, self.payment_intent_id, self.amount_in_cents, self.currency)
-        is_ours = notice.intent_id == self.payment_intent_id or anomaly is not None
-        return not is_ours or self._payment_after(notice, anomaly) == self.payment
+        understood = self._understood(notice)
+        return understood is None or understood[1] == self.payment
 
     def check_refundable(self, actor: Actor) -> None:
         """Raises UnknownOrder or Forbidden when the actor may not refund this order."""
@@ -180,11 +190,21 @@ class Order:
         self._apply(event)
         self._pending.append(event)
 
+    def _understood(self, notice: PaymentNotice) -> tuple[str | None, Payment] | None:
+        """What is wrong with a notice and the payment with it; ``None`` when it is no business of the order's."""
+        anomaly = anomaly_of(notice, self.payment_intent_id, self.amount_in_cents, self.currency)
+        if notice.intent_id != self.payment_intent_id and anomaly is None:
+            return None
+        return anomaly, self._payment_after(notice, anomaly)
+
     def _payment_after(self, notice: PaymentNotice, anomaly: str | None) -> Payment:
         if anomaly is None:
             return self.payment.after(notice)
-        ours = notice.intent_id == self.payment_intent_id and notice.currency == self.currency
-        return self.payment.after_anomaly(notice, counts=ours)
+        if notice.intent_id != self.payment_intent_id:
+            return self.payment.after_anomaly(notice, None)
+        # What another currency comes to is not known, but that it was disputed is.
+        money = notice if notice.currency == self.currency else replace(notice, amount=0)
+        return self.payment.after_anomaly(notice, money)
 
     def _record_payment(
         self, notice: PaymentNotice, anomaly: str | None, *, actor: Actor, cause: CauseRecord, timestamp: str
@@ -233,8 +253,8 @@ class Order:
         # The gateway may know of a payment whose notice has not come yet: no status can stand for asking it.
         intent = gateway.cancel_intent(self.payment_intent_id)
         if intent.status == "processing":
-            raise RefundRequired("The payment is being processed: the order can be cancelled when it has failed.")
-        if not intent.refunded:
+            raise PaymentInProgress("The payment is being processed: the order can be cancelled if it fails.")
+        if intent.amount_received > intent.amount_refunded + self.payment.lost:
             raise RefundRequired("An order that was paid can be cancelled only after a full refund.")
 
     def _confirm_payment(self, gateway: PaymentGateway, *, actor: Actor, cause: Cause, timestamp: str) -> None:

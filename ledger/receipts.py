@@ -51,6 +51,13 @@ def receipt_of(receipts: Receipts, actor: Actor, cause: Cause) -> Receipt | None
     return receipt
 
 
+def key_digest(actor: Actor, cause: Cause) -> str | None:
+    """Tells a user's idempotency key from all others, whatever request comes with it; ``None`` without a key."""
+    if cause.idempotency_key is None:
+        return None
+    return hashlib.sha256(f"{actor.user}\n{cause.idempotency_key}".encode()).hexdigest()
+
+
 def request_digest(actor: Actor, cause: Cause, *sent: object) -> str | None:
     """Tells a client's request, and what is sent to the gateway for it, from all others; ``None`` without a key."""
     if cause.idempotency_key is None:

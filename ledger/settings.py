@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, cast
 from urllib.parse import urlsplit
@@ -221,6 +222,8 @@ class _Reader:
         value = self.text(name).rstrip("/")
         if not _is_http_url(value):
             raise SettingsError(f"{name} must be an http or https URL")
+        if urlsplit(value).path or urlsplit(value).query:
+            raise SettingsError(f"{name} must have no path: the ledger adds it")
         if value.startswith("http:") and "_live_" in self.text("STRIPE_SECRET_KEY"):
             raise SettingsError(f"{name} must be an https URL: the live key would be sent for all to read")
         return value
@@ -252,3 +255,8 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
     unknown = [name for name in unknown if not name.startswith("LEDGER_TEST_")]
     if unknown:
         raise SettingsError(f"there is no setting {unknown[0]}; see `order-ledger settings`")
+    # Others have variables of this prefix, too; but one that is nearly ours would leave payments at the sandbox.
+    for name in sorted(name for name in environ if name.startswith("STRIPE_") and name not in _DEFAULTS):
+        meant = get_close_matches(name, _DEFAULTS, n=1, cutoff=0.9)
+        if meant:
+            raise SettingsError(f"there is no setting {name}; is {meant[0]} meant?")

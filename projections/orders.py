@@ -68,6 +68,11 @@ def created_document(body: Mapping[str, Any]) -> str:
     return _encode(document).removesuffix("}")
 
 
+def placed_at(document: str) -> str:
+    """When an order of the view was placed (RFC 3339, UTC)."""
+    return str(json.loads(document + "}")["date"])
+
+
 def as_object(row: Row) -> dict[str, Any]:
     """A row of the view as the order object without the client secret, and with its version."""
     columns = dict(zip(ORDERS.columns, row, strict=True))
@@ -92,7 +97,8 @@ class OrderPage:
     next_cursor: int | None
 
 
-_NO_ORDER = 2**63 - 1  # above every order id
+NO_ORDER = 2**63 - 1
+"""Above every order's id."""
 _JOIN = "FROM orders JOIN payment_intents USING (order_id)"
 
 
@@ -161,7 +167,7 @@ def page_query(
         f" ORDER BY {', '.join(f'{column} DESC' for column in columns)}, order_id DESC LIMIT ?"
     )
     bounds = [*values, *values] if dialect == "postgres" else [*values]
-    return query, [*bounds, _NO_ORDER if before is None else before, limit + 1]
+    return query, [*bounds, NO_ORDER if before is None else before, limit + 1]
 
 
 def _rendered(document: str, client_secret: str, status: str) -> str:

@@ -21,6 +21,7 @@ PAYMENTS = Table(
         "refunded": "bigint",
         "open_disputes": "bigint",
         "lost_disputes": "bigint",
+        "lost": "bigint",
         "anomalies": "bigint",
         "recorded_at": "text",
     },
@@ -35,6 +36,7 @@ def _recorded(event: EventFacts) -> Iterator[Change]:
         "refunded": totals["refunded_in_cents"],
         "open_disputes": totals["open_disputes"],
         "lost_disputes": totals["lost_disputes"],
+        "lost": totals["lost_in_cents"],
         "anomalies": totals["anomalies"],
         "recorded_at": event.body["timestamp"],
     }
@@ -45,7 +47,7 @@ def _recorded(event: EventFacts) -> Iterator[Change]:
         yield Update((order_id,), values)
 
 
-VIEW = View("payments", 1, PAYMENTS, {"PaymentRecorded": _recorded})
+VIEW = View("payments", 2, PAYMENTS, {"PaymentRecorded": _recorded})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,13 @@ class PaymentSummary:
     refunded: int
     open_disputes: int
     lost_disputes: int
+    lost: int
     anomalies: int
 
     @property
     def needs_refund(self) -> bool:
         """Whether money is kept for an order that will never be delivered."""
-        return self.order_status in GIVEN_UP and self.received > self.refunded
+        return self.order_status in GIVEN_UP and self.received > self.refunded + self.lost
 
 
 class PaymentReads:
@@ -76,7 +79,8 @@ class PaymentReads:
     def summary(self, order_id: int, reader: Actor) -> PaymentSummary | None:
         """An order's payment; ``None`` when there is no such order, or none that this reader may see."""
         query = (
-            "SELECT orders.user_id, orders.status, phase, received, refunded, open_disputes, lost_disputes, anomalies"
+            "SELECT orders.user_id, orders.status, phase, received, refunded, open_disputes, lost_disputes,"
+            " lost, anomalies"
             " FROM orders LEFT JOIN payments USING (order_id) WHERE order_id = ?"
         )
         with self._database.read() as cursor:
@@ -85,15 +89,5 @@ class PaymentReads:
             return None
         _, status, phase, *numbers = rows[0]
         if phase is None:
-            return PaymentSummary(order_id, status, "", 0, 0, 0, 0, 0)
+            return PaymentSummary(order_id, status, "", 0, 0, 0, 0, 0, 0)
         return PaymentSummary(order_id, status, phase, *numbers)
-
-    def needing_refund(self) -> list[int]:
-        """The orders that money is kept for though they are over, by id."""
-        marks = ", ".join("?" * len(GIVEN_UP))
-        query = (
-            f"SELECT order_id FROM payments JOIN orders USING (order_id) WHERE received > refunded"
-            f" AND status IN ({marks}) ORDER BY order_id"
-        )
-        with self._database.read() as cursor:
-            return [row[0] for row in cursor.execute(query, [status.value for status in GIVEN_UP])]

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime, timedelta
 
+from ledger.clock import rfc3339
 from ledger.payments.comparison import Standing
 from ledger.payments.gateway import Intent
 from ledger.statuses import GIVEN_UP, UNPAID, Status
 from ledger.storage import Database
+from ledger.storage.reservations import KEPT
 from ledger.storage.tables import Row
+from projections.orders import NO_ORDER, placed_at
 
-_SELECT = (
-    "SELECT order_id, intent_id, status, coalesce(phase, ''), coalesce(received, 0), coalesce(refunded, 0), currency"
-    " FROM orders JOIN payment_intents USING (order_id) LEFT JOIN payments USING (order_id)"
+_SLACK = KEPT + timedelta(minutes=1)
+"""Order ids are given out, and may be reserved, before orders are dated."""
+
+_NOT_PAID = tuple(status.value for status in GIVEN_UP | UNPAID)
+
+_COLUMNS = (
+    "order_id, intent_id, status, coalesce(phase, ''), coalesce(received, 0), coalesce(refunded, 0),"
+    " coalesce(lost, 0), coalesce(open_disputes, 0), coalesce(anomalies, 0), currency"
 )
+_FROM = "FROM orders JOIN payment_intents USING (order_id) LEFT JOIN payments USING (order_id)"
 
 
 class StandingReads:
@@ -25,38 +35,52 @@ class StandingReads:
 
     def of(self, intents: Sequence[Intent]) -> list[Standing]:
         """Where the orders stand that were recorded with these intents, or that these intents name."""
-        found = self._among("intent_id", [intent.id for intent in intents])
+        found = self.with_intents([intent.id for intent in intents])
         named = self._among("order_id", [intent.order_id for intent in intents if intent.order_id is not None])
         return list({standing.order_id: standing for standing in (*found, *named)}.values())
 
-    def unpaid(self) -> Iterator[list[Standing]]:
-        """Every order that waits for its payment, in pages by id."""
-        return self._pages(f"status IN ({_marks(UNPAID)})", UNPAID)
+    def with_intents(self, intent_ids: Sequence[str]) -> list[Standing]:
+        """Where the orders stand that were recorded with these intents."""
+        return self._among("intent_id", intent_ids)
+
+    def placed_since(self, since: datetime) -> Iterator[list[Standing]]:
+        """Every order placed since then, newest first, in pages by id."""
+        query = f"SELECT document, {_COLUMNS} {_FROM} WHERE order_id < ? ORDER BY order_id DESC LIMIT ?"
+        before, oldest = NO_ORDER, rfc3339(since - _SLACK)
+        while True:
+            with self._database.read() as cursor:
+                rows = cursor.execute(query, (before, self._page))
+            recent = [row for row in rows if placed_at(row[0]) >= oldest]
+            if recent:
+                yield [_standing(row[1:]) for row in recent]
+            if len(recent) < self._page:
+                return
+            before = rows[-1][1]
 
     def owing(self) -> Iterator[list[Standing]]:
-        """Every order that money is kept for though nothing will be delivered, in pages by id."""
-        return self._pages(f"received > refunded AND status IN ({_marks(GIVEN_UP)})", GIVEN_UP)
-
-    def _among(self, column: str, values: Sequence[object]) -> list[Standing]:
-        if not values:
-            return []
-        with self._database.read() as cursor:
-            rows = cursor.execute(f"{_SELECT} WHERE {column} IN ({_marks(values)})", values)
-        return [_standing(row) for row in rows]
-
-    def _pages(self, condition: str, statuses: frozenset[Status]) -> Iterator[list[Standing]]:
-        query = f"{_SELECT} WHERE {condition} AND order_id > ? ORDER BY order_id LIMIT ?"
+        """Every order that money is kept for though it is given up or counts as unpaid, in pages by id."""
+        query = (
+            f"SELECT {_COLUMNS} {_FROM} WHERE received > refunded + lost"
+            f" AND status IN ({_marks(_NOT_PAID)}) AND order_id > ? ORDER BY order_id LIMIT ?"
+        )
         last = 0
         while True:
             with self._database.read() as cursor:
-                rows = cursor.execute(query, (*(status.value for status in statuses), last, self._page))
+                rows = cursor.execute(query, (*_NOT_PAID, last, self._page))
             if not rows:
                 return
             yield [_standing(row) for row in rows]
             last = rows[-1][0]
 
+    def _among(self, column: str, values: Sequence[object]) -> list[Standing]:
+        if not values:
+            return []
+        with self._database.read() as cursor:
+            rows = cursor.execute(f"SELECT {_COLUMNS} {_FROM} WHERE {column} IN ({_marks(values)})", values)
+        return [_standing(row) for row in rows]
 
-def _marks(values: Sequence[object] | frozenset[Status]) -> str:
+
+def _marks(values: Collection[object]) -> str:
     return ", ".join("?" * len(values))
 
 

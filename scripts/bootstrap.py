@@ -13,12 +13,13 @@ from flask import Flask
 
 from api.auth import TokenPolicy, TokenVerifier
 from api.services import Services
-from ledger.application import OrderLedger, Ports
+from ledger.application import OrderLedger
 from ledger.catalogue import Catalogue
 from ledger.clock import utc_now
 from ledger.errors import SettingsError, StorageUnavailable
 from ledger.payments.gateway import PaymentGateway
 from ledger.payments.sandbox import SandboxGateway
+from ledger.ports import Ports
 from ledger.settings import Settings
 from ledger.storage import Database, open_database
 from ledger.storage.intents import IntentOrders
@@ -111,7 +112,7 @@ def build(settings: Settings) -> Runtime:
         leads=LeadReads(database),
         catalogue=catalogue,
         health=Health(database),
-        webhooks=make_webhooks(settings),
+        webhooks=make_webhooks(settings, database),
     )
     return Runtime(settings, database, services, chosen.gateway, chosen.sandbox)
 

@@ -56,7 +56,7 @@ def _fail(error: Exception, code: int) -> NoReturn:
 @click.version_option(package_name="order-ledger")
 @click.pass_context
 def main(ctx: click.Context, quiet: bool) -> None:
-    """The order ledger. Settings come from LEDGER_* variables: see `order-ledger settings`."""
+    """The order ledger. Settings come from the environment, LEDGER_* and STRIPE_*: see `order-ledger settings`."""
     # A failure is told in one line, by OneLineErrors; the retries of a connection pool before it are not.
     logging.basicConfig(handlers=[logging.NullHandler()])
     ctx.obj = Session(environment(), quiet=quiet)

@@ -11,7 +11,7 @@ from ledger.errors import LedgerError, SettingsError
 from projections.check import differences
 from scripts.bootstrap import Runtime, build, token_verifier
 from scripts.context import Session, pass_session
-from scripts.gateway import described
+from scripts.gateway import described, warnings_about
 from scripts.secret import with_kept_secret
 from scripts.settings_cmd import without_password
 
@@ -63,7 +63,9 @@ def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
         return
     with runtime:
         yield "settings", _faults(lambda: _token_faults(session))
-        _tell(session, f"payments: {described(settings)}")
+        _tell(session, f"payments: {described(settings)}; it is not asked here, but by `order-ledger reconcile`")
+        for warning in warnings_about(settings):
+            _tell(session, f"payments: {warning}")
         unready = _faults(lambda: _database_faults(runtime))
         yield f"database {without_password(settings.database_url)}", unready
         if not unready:

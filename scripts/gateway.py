@@ -9,6 +9,7 @@ from ledger.payments.gateway import PaymentGateway
 from ledger.payments.sandbox import SandboxGateway
 from ledger.settings import Settings
 from ledger.storage import Database
+from ledger.storage.identity import LedgerId
 from scripts.settings_cmd import without_password
 
 if TYPE_CHECKING:  # what Stripe needs is loaded only where Stripe is chosen: it takes time and memory
@@ -28,22 +29,28 @@ def choose_gateway(settings: Settings, database: Database) -> Chosen:
         sandbox = SandboxGateway(database)
         return Chosen(sandbox, sandbox)
     from ledger.payments.stripe_gateway import StripeGateway  # noqa: PLC0415
+    from ledger.payments.stripe_objects import Stamp  # noqa: PLC0415
 
     # A quarter of the threads is never Stripe's, so that reads are answered however slow Stripe is.
     places = max(1, settings.threads - max(1, settings.threads // 4))
     gateway = StripeGateway(
-        settings.stripe_secret_key, api_base=settings.stripe_api_base, seconds=settings.stripe_timeout, places=places
+        settings.stripe_secret_key,
+        Stamp(LedgerId(database)),
+        api_base=settings.stripe_api_base,
+        seconds=settings.stripe_timeout,
+        places=places,
     )
     return Chosen(gateway, None)
 
 
-def make_webhooks(settings: Settings) -> StripeWebhooks | None:
+def make_webhooks(settings: Settings, database: Database) -> StripeWebhooks | None:
     """What reads Stripe's webhooks; ``None`` when there is no secret to check them with."""
     if not settings.stripe_webhook_secrets:
         return None
     from ledger.payments.stripe_notices import StripeWebhooks  # noqa: PLC0415
+    from ledger.payments.stripe_objects import Stamp  # noqa: PLC0415
 
-    return StripeWebhooks(settings.stripe_webhook_secrets)
+    return StripeWebhooks(settings.stripe_webhook_secrets, Stamp(LedgerId(database)))
 
 
 def described(settings: Settings) -> str:

@@ -66,4 +66,5 @@ def _signer(key: str) -> SignerKey:
     except MalformedProof as error:
         raise SettingsError(f"LEDGER_LOG_KEY: {error}") from error
     except OSError as error:
-        raise SettingsError(f"LEDGER_LOG_KEY: {key} can't be read: {error.strerror}") from error
+        # It is not repeated: it may be a key that was mangled, and no path at all.
+        raise SettingsError(f"LEDGER_LOG_KEY: the file that it names can't be read: {error.strerror}") from error

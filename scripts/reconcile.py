@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import chain
+from typing import NamedTuple
 from uuid import uuid4
 
 import click
@@ -13,11 +14,14 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ledger.clock import utc_now
-from ledger.payments.reconcile import EVER, Batch, Finding, Reconciler
+from ledger.errors import SettingsError
+from ledger.payments.findings import Batch, Finding
+from ledger.payments.reconcile import EVER, Reconciler
 from ledger.storage.reservations import Reservations
 from projections.standings import StandingReads
 from scripts.bootstrap import Runtime, build
 from scripts.context import Session, WholeNumber, pass_session
+from scripts.gateway import described
 
 _DAYS = 30
 _LINES_EVERY = 5_000
@@ -32,23 +36,32 @@ _LINES_EVERY = 5_000
 @click.pass_context
 @pass_session
 def reconcile(session: Session, ctx: click.Context, fix: bool, days: int | None, everything: bool) -> None:
-    """Compare the orders with the payment gateway, both ways; exit 1 when something differs and is not mended.
+    """Compare the orders with the payment gateway, both ways; exit 1 when something differs and is not mended, or when
+    money has to go back.
 
-    Orders that wait for their payment are compared whenever they were made. Safe to run at any time.
+    Safe to run at any time.
     """
     if everything and days is not None:
         raise click.UsageError("--days and --all exclude each other.")
     since = EVER if everything else utc_now() - timedelta(days=days or _DAYS)
-    with build(session.settings) as runtime:
+    settings = session.settings
+    if fix and settings.env == "production" and settings.stripe_secret_key is None:
+        raise SettingsError("reconcile --fix in production needs STRIPE_SECRET_KEY: without it, it asks the sandbox")
+    session.say(f"Comparing with {described(settings)}.")
+    with build(settings) as runtime:
         runtime.require_ready()
         reconciler = _reconciler(runtime, fix=fix)
-        batches = chain(reconciler.intents(since), reconciler.orders(), reconciler.owing())
-        compared, differ = _told(session, batches)
+        batches = chain(
+            reconciler.intents(since), reconciler.disputes(since), reconciler.orders(since), reconciler.owing()
+        )
+        told = _told(session, batches)
         pruned = reconciler.prune()
     if pruned:
         session.say(f"{pruned:,} order ids that were reserved long ago are forgotten.")
-    session.say(f"{compared:,} payments compared: {f'{differ:,} differ' if differ else 'nothing differs'}.")
-    if differ:
+    differ = "1 differs" if told.differ == 1 else f"{told.differ:,} differ" if told.differ else "nothing differs"
+    refunds = f", {told.refunds:,} to be refunded" if told.refunds else ""
+    session.say(f"{told.compared:,} payments compared: {differ}{refunds}.")
+    if told.differ or told.refunds:
         ctx.exit(1)
 
 
@@ -64,15 +77,24 @@ def _reconciler(runtime: Runtime, *, fix: bool) -> Reconciler:
     )
 
 
-def _told(session: Session, batches: Iterator[Batch]) -> tuple[int, int]:
-    """Prints the findings as they come; returns how many payments were compared, and how many (still) differ."""
-    compared = differ = 0
+class _Told(NamedTuple):
+    """How many payments were compared, how many findings (still) differ, and how many say that money has to go back."""
+
+    compared: int
+    differ: int
+    refunds: int
+
+
+def _told(session: Session, batches: Iterator[Batch]) -> _Told:
+    """Prints the findings as they come, and counts."""
+    compared = differ = refunds = 0
     for batch in _watched(session, batches):
         compared += batch.compared
         for finding in batch.findings:
             click.echo(_line(finding))
             differ += finding.differs
-    return compared, differ
+            refunds += finding.needs_refund
+    return _Told(compared, differ, refunds)
 
 
 def _line(finding: Finding) -> str:

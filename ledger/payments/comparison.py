@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ledger.clock import rfc3339
-from ledger.payments.gateway import Intent, PaymentKind, PaymentNotice
-from ledger.statuses import GIVEN_UP, UNPAID, Status
+from ledger.payments.gateway import Dispute, Intent, PaymentKind, PaymentNotice, Refund
+from ledger.statuses import UNPAID, Status
+
+_AT_STRIPE = "refund it in Stripe's dashboard, unless a dispute took it"
+"""The ledger itself refunds what came by an order's own intent."""
 
 GRACE = timedelta(minutes=15)
 """How long an intent may be without its order: the commit may be under way, or the client about to try again."""
@@ -31,6 +34,9 @@ class Standing:
     phase: str
     received: int
     refunded: int
+    lost: int
+    open_disputes: int
+    anomalies: int
     currency: str
 
 
@@ -53,11 +59,12 @@ class Comparison:
     """Compares as of a moment at or before that at which intent and order were read.
 
     What is told of later moments is newer than what was seen, so notices are dated with it. ``knows`` answers whether
-    a notice would add nothing to its order.
+    a notice would add nothing to its order; ``refunds`` asks the gateway for an intent's.
     """
 
     moment: datetime
     knows: Callable[[PaymentNotice], bool]
+    refunds: Callable[[str], Iterable[Refund]]
 
     def differences(self, intent: Intent, standing: Standing | None) -> Iterator[Difference]:
         """All of them; ``standing`` is that of the order which was recorded with the intent, or which it names."""
@@ -67,10 +74,17 @@ class Comparison:
             return self._beside(intent, standing)
         return self._own(intent, standing)
 
+    def of_dispute(self, dispute: Dispute) -> Iterator[tuple[PaymentNotice, str]]:
+        """What a dispute tells, and in words, when its order does not know."""
+        notice = dispute.notice(rfc3339(self.moment))
+        if not self.knows(notice):
+            what = f"a dispute of {money(dispute.amount, dispute.currency)} is {_words(dispute.status)}"
+            yield notice, f"{what}, which the order does not know"
+
     def _without_order(self, intent: Intent) -> Iterator[Difference]:
         if not intent.refunded:
             kept = money(intent.amount_received - intent.amount_refunded, intent.currency)
-            yield Difference(f"{kept} was received for an order that does not exist", remedy="refund it")
+            yield Difference(f"{kept} was received for an order that does not exist", remedy=_AT_STRIPE)
         elif intent.created is None or intent.created > self.moment - GRACE:
             return
         elif intent.open:
@@ -89,36 +103,41 @@ class Comparison:
         if not self.knows(notice):
             yield Difference(what, notice=notice)
         if not intent.refunded:
-            yield Difference(f"{what}, and not refunded", remedy="refund it", known=True)
+            yield Difference(f"{what}, and not refunded", remedy=_AT_STRIPE, known=True)
 
     def _own(self, intent: Intent, standing: Standing) -> Iterator[Difference]:
-        if standing.status in GIVEN_UP and intent.open:
+        if standing.status not in UNPAID and intent.open:
             yield Difference(f"it can be paid, and the order is {standing.status}", cancel=True)
             return
         for what, notice in self._untold(intent, standing):
             if not self.knows(notice):
                 yield Difference(f"{what}, which the order does not know", notice=notice)
-        for what, here, there in (
-            ("received", standing.received, intent.amount_received),
-            ("refunded", standing.refunded, intent.amount_refunded),
-        ):
-            if here > there:
-                known, told = money(here, standing.currency), money(there, intent.currency)
-                yield Difference(f"{known} was {what} for the order, {told} for the gateway", remedy="look into it")
+        yield from self._of_refunds(intent, standing)
+        if standing.received > intent.amount_received:
+            yield _sums_differ("received", standing, standing.received, intent.amount_received)
+
+    def _of_refunds(self, intent: Intent, standing: Standing) -> Iterator[Difference]:
+        # One by one: the sum of them falls again when one fails, and can't tell which are known.
+        if intent.amount_refunded == standing.refunded:
+            return
+        notices = (refund.notice(rfc3339(self.moment)) for refund in self.refunds(intent.id))
+        missed = [notice for notice in notices if not self.knows(notice)]
+        for notice in missed:
+            what = f"a refund of {money(notice.amount, notice.currency)} is {_words(str(notice.detail))}"
+            yield Difference(f"{what}, which the order does not know", notice=notice)
+        if not missed:
+            yield _sums_differ("refunded", standing, standing.refunded, intent.amount_refunded)
 
     def _untold(self, intent: Intent, standing: Standing) -> Iterator[tuple[str, PaymentNotice]]:
         """What the order's own intent is seen to be and the order may not know, in words and as a notice."""
         if intent.amount_received > standing.received:
             what = f"{money(intent.amount_received, intent.currency)} was received"
             yield what, self._notice(PaymentKind.RECEIVED, intent, intent.amount_received, standing)
-        if intent.amount_refunded > standing.refunded:
-            what = f"{money(intent.amount_refunded, intent.currency)} was refunded"
-            yield what, self._notice(PaymentKind.REFUNDED, intent, intent.amount_refunded, standing)
         failed = intent.status == "requires_payment_method" and intent.failure is not None
         phase = PaymentKind.FAILED if failed else _PHASES.get(intent.status)
-        # An attempt that failed matters while the order waits; a cancelled intent is what a cancelled order has.
-        matters = standing.status in UNPAID if failed else standing.status not in GIVEN_UP
-        if phase is not None and phase != standing.phase and matters:
+        # It matters while the order waits for it: a cancelled intent is what an order has that was given up, or paid
+        # in another way.
+        if phase is not None and phase != standing.phase and standing.status in UNPAID:
             detail = intent.failure if failed else None
             yield f"its payment is {phase}", self._notice(phase, intent, intent.amount, standing, detail)
 
@@ -127,6 +146,15 @@ class Comparison:
     ) -> PaymentNotice:
         occurred_at = rfc3339(self.moment)
         return PaymentNotice(kind, intent.id, amount, intent.currency, occurred_at, standing.order_id, detail=detail)
+
+
+def _sums_differ(what: str, standing: Standing, here: int, there: int) -> Difference:
+    known, told = money(here, standing.currency), money(there, standing.currency)
+    return Difference(f"{known} was {what} for the order, {told} for the gateway", remedy="look into it")
+
+
+def _words(status: str) -> str:
+    return status.replace("_", " ")
 
 
 def money(amount: int, currency: str) -> str:

@@ -11,6 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from ledger.errors import IdempotencyKeyReused
+
 OPEN_INTENT = frozenset({"requires_payment_method", "requires_confirmation", "requires_action", "requires_capture"})
 """The statuses of an intent that nobody has paid yet, and that can be cancelled."""
 
@@ -41,8 +43,8 @@ class Intent:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the whole amount was received and is still there."""
-        return self.status == "succeeded" and self.amount_received >= self.amount and not self.amount_refunded
+        """Whether the whole amount was received and not all of it has gone back."""
+        return self.status == "succeeded" and self.amount_received >= self.amount and not self.refunded
 
     @property
     def refunded(self) -> bool:
@@ -67,6 +69,29 @@ class Refund:
         """What it tells an order; ``occurred_at`` as in notices."""
         return PaymentNotice(
             kind=PaymentKind.REFUND,
+            intent_id=self.intent_id,
+            amount=self.amount,
+            currency=self.currency,
+            occurred_at=occurred_at,
+            reference=self.id,
+            detail=self.status,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """One dispute; ``status`` is Stripe's: needs_response, under_review, won, lost and others."""
+
+    id: str
+    intent_id: str
+    amount: int
+    currency: str
+    status: str
+
+    def notice(self, occurred_at: str) -> PaymentNotice:
+        """What it tells an order; ``occurred_at`` as in notices."""
+        return PaymentNotice(
+            kind=PaymentKind.DISPUTE,
             intent_id=self.intent_id,
             amount=self.amount,
             currency=self.currency,
@@ -114,6 +139,12 @@ class PaymentNotice:
             raise ValueError(f"a {self.kind.value} needs the id and the status of what it tells of")
 
 
+def check_repeated(made: Refund, amount_in_cents: int | None) -> None:
+    """Raises IdempotencyKeyReused when the refund that a key stands for is not what is asked for now."""
+    if amount_in_cents not in {None, made.amount}:
+        raise IdempotencyKeyReused("This Idempotency-Key stands for a refund of another amount.")
+
+
 class PaymentGateway(Protocol):
     """Every method may raise PaymentsUnavailable, and UnknownPayment when the gateway never had such an intent."""
 
@@ -122,6 +153,9 @@ class PaymentGateway(Protocol):
 
         Raises InvalidAmount when the gateway does not take such an amount.
         """
+
+    def owns(self, intent_id: str) -> bool:
+        """Whether an intent with such an id can be this gateway's. Asks nobody."""
 
     def retrieve_intent(self, intent_id: str) -> Intent:
         """The intent as the gateway knows it now."""
@@ -132,8 +166,15 @@ class PaymentGateway(Protocol):
     def refund(self, intent_id: str, amount_in_cents: int | None, idempotency_key: str) -> Refund:
         """Refunds an amount, or (``None``) all that is left; the same key, the same refund.
 
-        Raises RefundRefused when nothing, or less than that, is left to refund.
+        Raises RefundRefused when nothing, or less than that, is left to refund, and IdempotencyKeyReused when the key
+        stands for a refund of another amount.
         """
 
     def list_intents(self, since: datetime) -> Iterator[Intent]:
         """Every intent made since then, newest first, page by page."""
+
+    def list_refunds(self, intent_id: str) -> Iterator[Refund]:
+        """Every refund of an intent, newest first, page by page."""
+
+    def list_disputes(self, since: datetime) -> Iterator[Dispute]:
+        """Every dispute begun since then, newest first, page by page."""

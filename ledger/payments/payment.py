@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypedDict, TypeVar
+from typing import NamedTuple, TypedDict
 
 from ledger.payments.gateway import PaymentKind, PaymentNotice
 from ledger.statuses import Status
@@ -35,7 +35,6 @@ _DISPUTE_RANK = {"warning_closed": 1, "prevented": 1, "lost": 2, "won": 3}
 """How final statuses are; those that are not here are all under way. A lost dispute may yet be won."""
 
 _PhaseOrder = tuple[int, str, int]
-_State = TypeVar("_State", bound=tuple[Any, ...])
 
 
 class PaymentTotals(TypedDict):
@@ -47,11 +46,12 @@ class PaymentTotals(TypedDict):
     refunded_in_cents: int
     open_disputes: int
     lost_disputes: int
+    lost_in_cents: int
     anomalies: int
 
 
-class _RefundState(NamedTuple):
-    """A refund as far as it is known; greater is later."""
+class _State(NamedTuple):
+    """A refund or a dispute as far as it is known; greater is later."""
 
     rank: int
     status: str
@@ -60,14 +60,14 @@ class _RefundState(NamedTuple):
 
 @dataclass(frozen=True)
 class Payment:
-    """An order's payment. Amounts are in cents; ``refunds`` and ``disputes`` (rank, status) are by id."""
+    """An order's payment. Amounts are in cents; ``refunds`` and ``disputes`` are by id."""
 
     phase: PaymentKind | None = None
     phase_order: _PhaseOrder = (0, "", 0)
     received: int = 0
     refunded_at_once: int = 0
-    refunds: Mapping[str, _RefundState] = field(default_factory=dict)
-    disputes: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    refunds: Mapping[str, _State] = field(default_factory=dict)
+    disputes: Mapping[str, _State] = field(default_factory=dict)
     anomalies: frozenset[tuple[str, ...]] = frozenset()
 
     @property
@@ -82,12 +82,17 @@ class Payment:
     @property
     def open_disputes(self) -> int:
         """Disputes that nobody has decided."""
-        return sum(status not in _DISPUTE_RANK for _, status in self.disputes.values())
+        return sum(dispute.status not in _DISPUTE_RANK for dispute in self.disputes.values())
 
     @property
     def lost_disputes(self) -> int:
-        """Disputes that took the money away."""
-        return sum(status == "lost" for _, status in self.disputes.values())
+        """Disputes that took money away."""
+        return sum(dispute.status == "lost" for dispute in self.disputes.values())
+
+    @property
+    def lost(self) -> int:
+        """The money that they took away."""
+        return sum(dispute.amount for dispute in self.disputes.values() if dispute.status == "lost")
 
     def after(self, notice: PaymentNotice) -> Payment:
         """The payment when this is known, too: an equal one when it was."""
@@ -96,13 +101,13 @@ class Payment:
             return known
         return replace(known, phase=notice.kind, phase_order=_phase_order(notice))
 
-    def after_anomaly(self, notice: PaymentNotice, *, counts: bool) -> Payment:
-        """The payment when something that does not fit is told of it; ``counts``: its money is the order's even so.
+    def after_anomaly(self, notice: PaymentNotice, money: PaymentNotice | None) -> Payment:
+        """The payment when something that does not fit is told of it; ``money``: what of it counts even so, if any.
 
         It is no phase of the payment: the order goes by what fits.
         """
         what = (notice.kind, notice.intent_id, str(notice.amount), notice.currency, notice.reference or "")
-        known = self._after_money(notice) if counts else self
+        known = self._after_money(money) if money else self
         return replace(known, anomalies=self.anomalies | {what})
 
     def status_after(self, notice: PaymentNotice) -> Status | None:
@@ -120,6 +125,7 @@ class Payment:
             "refunded_in_cents": self.refunded,
             "open_disputes": self.open_disputes,
             "lost_disputes": self.lost_disputes,
+            "lost_in_cents": self.lost,
             "anomalies": len(self.anomalies),
         }
 
@@ -131,10 +137,10 @@ class Payment:
             case PaymentKind.REFUNDED:
                 return replace(self, refunded_at_once=max(self.refunded_at_once, notice.amount))
             case PaymentKind.REFUND:
-                refund = _RefundState(_REFUND_RANK.get(status, 0), status, notice.amount)
+                refund = _State(_REFUND_RANK.get(status, 0), status, notice.amount)
                 return replace(self, refunds=_with_greater(self.refunds, reference, refund))
             case PaymentKind.DISPUTE:
-                dispute = (_DISPUTE_RANK.get(status, 0), status)
+                dispute = _State(_DISPUTE_RANK.get(status, 0), status, notice.amount)
                 return replace(self, disputes=_with_greater(self.disputes, reference, dispute))
             case _:
                 return self

@@ -1,8 +1,9 @@
 """Compares the ledger with the payment gateway, from both sides, and mends what needs no person to decide.
 
-Each difference is looked at a second time, with intent and order as they are then, before anything is said or done:
-between a page of the gateway's list and the ledger's answer the two may have moved on. What is done is safe at any time
-and twice at once: the gateway cancels only what is open, and the order records only what it does not know.
+Each difference between an intent and its order is looked at a second time, with both as they are then, before anything
+is said or done: between a page of the gateway's list and the ledger's answer the two may have moved on. What is done is
+safe at any time and twice at once: the gateway cancels only what is open, and the order records only what it does not
+know.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from itertools import islice
 from typing import Protocol
 
 from ledger.actor import Actor, Cause, Role
 from ledger.clock import Clock
 from ledger.errors import UnknownPayment
-from ledger.payments.comparison import Comparison, Difference, Standing, money
+from ledger.payments.comparison import Comparison, Difference, Standing
+from ledger.payments.findings import Batch, Finding, State, noted, owing
 from ledger.payments.gateway import Intent, PaymentGateway, PaymentNotice
 
-RESERVATIONS_KEPT = timedelta(days=30)
-"""Far longer than a gateway remembers idempotency keys (Stripe: at least 24 hours)."""
+RESERVATIONS_KEPT = timedelta(days=1)
+"""Longer than any of them is of use."""
+
+DISPUTES_LAST = timedelta(days=120)
+"""How long after its beginning a dispute may still be decided (https://docs.stripe.com/disputes/how-disputes-work)."""
 
 EVER = datetime.fromtimestamp(0, UTC)
 _BATCH = 100  # as many as a page of Stripe's list has
@@ -34,11 +38,14 @@ class Standings(Protocol):
     def of(self, intents: Sequence[Intent]) -> list[Standing]:
         """Where the orders stand that were recorded with these intents, or that these intents name."""
 
-    def unpaid(self) -> Iterator[list[Standing]]:
-        """Every order that waits for its payment, page by page."""
+    def with_intents(self, intent_ids: Sequence[str]) -> list[Standing]:
+        """Where the orders stand that were recorded with these intents."""
+
+    def placed_since(self, since: datetime) -> Iterator[list[Standing]]:
+        """Every order placed since then, newest first, page by page."""
 
     def owing(self) -> Iterator[list[Standing]]:
-        """Every order that money is kept for though nothing will be delivered, page by page."""
+        """Every order that money is kept for though it is given up or counts as unpaid, page by page."""
 
 
 class Commands(Protocol):
@@ -54,44 +61,8 @@ class Commands(Protocol):
 class Reserved(Protocol):
     """The order ids that are reserved for requests which may be sent again."""
 
-    def forget(self, order_id: int) -> None:
-        """Lets a repeat of the request take another id, and with it another intent."""
-
     def prune(self, before: datetime) -> int:
         """Forgets those made before; returns how many."""
-
-
-class State(StrEnum):
-    """What has become of a finding."""
-
-    MENDABLE = "mendable"
-    MENDED = "mended"
-    FOR_A_PERSON = "for a person"
-    KNOWN = "known"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something about an order's payment; ``remedy`` says what was done or is to be done."""
-
-    order_id: int
-    intent_id: str
-    what: str
-    remedy: str
-    state: State
-
-    @property
-    def differs(self) -> bool:
-        """Whether ledger and gateway (still) disagree."""
-        return self.state in {State.MENDABLE, State.FOR_A_PERSON}
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """How many intents or orders were compared, and what was found."""
-
-    compared: int
-    findings: list[Finding]
 
 
 class _OrderIds:
@@ -113,7 +84,8 @@ class _OrderIds:
 
 @dataclass
 class Reconciler:
-    """One reconciliation: first ``intents``, then ``orders``, which asks only for what the former did not meet.
+    """One reconciliation: first ``intents``, then ``disputes``, then ``orders``, which asks only for what was not met
+    before, then ``owing``.
 
     Without ``fix`` nothing is changed. ``run_id`` is the request id of the events that it records. What the gateway
     and the database raise ends it; what was mended stays so, and the next run goes on from there.
@@ -132,29 +104,48 @@ class Reconciler:
         """Compares every intent at the gateway made since then with its order; intents of no order are left out."""
         listed = iter(self.gateway.list_intents(since))
         while intents := list(islice(listed, _BATCH)):
+            # This first look only finds the pairs that need a second one.
             comparison, standings = self._now(), self.standings.of(intents)
             pairs = [(intent, _standing_of(intent, standings)) for intent in intents]
             self._met.update(order.order_id for intent, order in pairs if order and order.intent_id == intent.id)
             ours = [(intent, order) for intent, order in pairs if order or intent.order_id is not None]
             yield Batch(len(ours), [finding for pair in ours for finding in self._compared(comparison, *pair)])
 
-    def orders(self) -> Iterator[Batch]:
-        """Compares every order that waits for its payment, and whose intent was not in the list, with its intent."""
-        for page in self.standings.unpaid():
-            missed = [standing for standing in page if standing.order_id not in self._met]
-            yield Batch(len(missed), [finding for standing in missed for finding in self._retrieved(standing)])
+    def orders(self, since: datetime) -> Iterator[Batch]:
+        """Compares every order placed since then whose intent was not in the list with its intent.
+
+        Orders that were begun at another gateway are left out. What somebody should look at in any case is noted.
+        """
+        for page in self.standings.placed_since(since):
+            own = [standing for standing in page if self.gateway.owns(standing.intent_id)]
+            missed = [standing for standing in own if standing.order_id not in self._met]
+            findings = [finding for standing in missed for finding in self._retrieved(standing)]
+            yield Batch(len(missed), findings + [finding for standing in page for finding in noted(standing)])
+
+    def disputes(self, since: datetime) -> Iterator[Batch]:
+        """Compares every dispute that may have begun or ended since then with what its order knows."""
+        listed = iter(self.gateway.list_disputes(max(EVER, since - DISPUTES_LAST)))
+        while disputes := list(islice(listed, _BATCH)):
+            standings = self.standings.with_intents([dispute.intent_id for dispute in disputes])
+            orders = {standing.intent_id: standing for standing in standings}
+            ours = [dispute for dispute in disputes if dispute.intent_id in orders]
+            comparison = self._now()
+            missed = ((notice, what) for dispute in ours for notice, what in comparison.of_dispute(dispute))
+            yield Batch(0, [self._recorded(notice, what, orders[notice.intent_id].order_id) for notice, what in missed])
 
     def owing(self) -> Iterator[Batch]:
-        """The orders that money is kept for though they are over: no difference, but somebody has to refund it."""
+        """The orders that money is kept for and that do not have it coming: no difference, but somebody has to act."""
         for page in self.standings.owing():
-            yield Batch(0, [_owing(standing) for standing in page])
+            yield Batch(0, [owing(standing) for standing in page])
 
     def prune(self) -> int:
         """Forgets reservations that no repeat of a request can need any more; returns how many."""
         return self.reservations.prune(self.clock() - RESERVATIONS_KEPT) if self.fix else 0
 
     def _now(self) -> Comparison:
-        return Comparison(self.clock(), self.ledger.knows_payment)
+        # In whole seconds, as the gateway's own times are: what it tells of the same second is compared by its kind.
+        moment = self.clock().replace(microsecond=0)
+        return Comparison(moment, self.ledger.knows_payment, self.gateway.list_refunds)
 
     def _retrieved(self, standing: Standing) -> Iterator[Finding]:
         comparison = self._now()
@@ -183,23 +174,24 @@ class Reconciler:
             state, remedy = State.KNOWN, difference.remedy
         elif not difference.cancel and difference.notice is None:
             state, remedy = State.FOR_A_PERSON, difference.remedy
-        elif not self.fix:
-            state, remedy = State.MENDABLE, "--fix cancels it" if difference.cancel else "--fix records it"
         elif difference.notice is not None:
-            self.ledger.record_payment(difference.notice, actor=_PAYMENTS, cause=Cause(request_id=self.run_id))
-            state, remedy = State.MENDED, "recorded"
+            yield self._recorded(difference.notice, difference.what, order_id)
+            return
+        elif not self.fix:
+            state, remedy = State.MENDABLE, "--fix cancels it"
         else:
-            after = self._cancelled(order_id, intent)
+            after = self.gateway.cancel_intent(intent.id)
             if after.status != "canceled":  # since it was seen open it was paid, or is being paid
                 yield from self._not_cancelled(comparison, after, standing)
                 return
             state, remedy = State.MENDED, "cancelled"
         yield Finding(order_id, intent.id, difference.what, remedy, state)
 
-    def _cancelled(self, order_id: int, intent: Intent) -> Intent:
-        # Forgotten first: a repeat of the request would find the intent again, and could not be paid by it.
-        self.reservations.forget(order_id)
-        return self.gateway.cancel_intent(intent.id)
+    def _recorded(self, notice: PaymentNotice, what: str, order_id: int) -> Finding:
+        if not self.fix:
+            return Finding(order_id, notice.intent_id, what, "--fix records it", State.MENDABLE)
+        self.ledger.record_payment(notice, actor=_PAYMENTS, cause=Cause(request_id=self.run_id))
+        return Finding(order_id, notice.intent_id, what, "recorded", State.MENDED)
 
     def _not_cancelled(self, comparison: Comparison, intent: Intent, standing: Standing | None) -> Iterator[Finding]:
         for difference in comparison.differences(intent, standing):
@@ -211,9 +203,3 @@ def _standing_of(intent: Intent, standings: Sequence[Standing]) -> Standing | No
     """Of the order that was recorded with the intent; else of the one that the intent names."""
     own = next((standing for standing in standings if standing.intent_id == intent.id), None)
     return own or next((standing for standing in standings if standing.order_id == intent.order_id), None)
-
-
-def _owing(standing: Standing) -> Finding:
-    kept = money(standing.received - standing.refunded, standing.currency)
-    what = f"{kept} is kept, and the order is {standing.status}"
-    return Finding(standing.order_id, standing.intent_id, what, "refund it", State.KNOWN)

@@ -6,34 +6,34 @@ Stripe's answers to an idempotency key last, those of its failures too: https://
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeVar
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import stripe
 
-from ledger.errors import IdempotencyKeyReused, InvalidAmount, PaymentsUnavailable, RefundRefused, UnknownPayment
-from ledger.payments.breaker import Breaker, TurnedAway
-from ledger.payments.gateway import Intent, Refund
+from ledger.errors import PaymentsUnavailable
+from ledger.payments.breaker import Breaker
+from ledger.payments.gateway import OPEN_INTENT, Dispute, Intent, Refund, check_repeated
+from ledger.payments.sandbox import INTENT_PREFIX as SANDBOX_PREFIX
 from ledger.payments.stripe_http import BoundedClient
+from ledger.payments.stripe_objects import Stamp, dispute_of, intent_of, refund_of
+from ledger.payments.stripe_refusals import is_outage, misunderstood, of_amount, of_intent, of_refund, translated
 
 if TYPE_CHECKING:  # a thousand modules, of which none is needed to run
-    from stripe.params import PaymentIntentCreateParams, PaymentIntentListParams, RefundCreateParams
+    from stripe.params import PaymentIntentCreateParams, RefundCreateParams
 
 API_VERSION = "2026-10-28.endive"
-"""The API whose objects this module reads, whatever the account's default: https://docs.stripe.com/api/versioning"""
+"""The API whose objects are read here, whatever the account's default: https://docs.stripe.com/api/versioning"""
 RETRIES = 2
 _PAGE = 100
-_ORDER_ID = "order_id"
-_ABOUT_THE_REQUEST = (stripe.InvalidRequestError, stripe.CardError)
-_AMOUNT_CODES = frozenset({"amount_too_small", "amount_too_large"})
+_KEYS = 3
+_REQUEST = "ledger_request"
 T = TypeVar("T")
-_log = logging.getLogger(__name__)
+Listed = TypeVar("Listed", stripe.PaymentIntent, stripe.Refund, stripe.Dispute)
 
 
 class StripeGateway:
@@ -42,6 +42,7 @@ class StripeGateway:
     def __init__(
         self,
         secret_key: str,
+        stamp: Stamp,
         *,
         api_base: str,
         seconds: float,
@@ -60,8 +61,9 @@ class StripeGateway:
             max_network_retries=RETRIES,
             http_client=self._http,
         )
-        self._intents, self._refunds = client.v1.payment_intents, client.v1.refunds
-        self._breaker = Breaker(_is_outage, places=places, timer=timer)
+        self._intents, self._refunds, self._disputes = client.v1.payment_intents, client.v1.refunds, client.v1.disputes
+        self._breaker = Breaker(is_outage, places=places, timer=timer)
+        self._stamp = stamp
         self._new_token = new_token
 
     def create_intent(self, order_id: int | None, amount_in_cents: int, currency: str, idempotency_key: str) -> Intent:
@@ -70,36 +72,34 @@ class StripeGateway:
             "amount": amount_in_cents,
             "currency": currency,
             "automatic_payment_methods": {"enabled": True},
-            "metadata": {} if order_id is None else {_ORDER_ID: str(order_id)},
+            "metadata": self._stamp.metadata(order_id),
         }
 
         def create(key: str) -> stripe.PaymentIntent:
             return self._intents.create(params, {"idempotency_key": key})
 
         def create_once() -> stripe.PaymentIntent:
-            try:
-                return create(idempotency_key)
-            except stripe.APIError as error:
-                if "Idempotent-Replayed" not in (error.headers or {}):
-                    raise
-                # Stripe failed, and will say so to this key for a day. What it may have made before it failed can't
-                # be paid, as nobody has its client secret.
-                return create(f"{idempotency_key}-again")
+            # What Stripe may have made before it failed can't be paid, as nobody has its client secret.
+            return _unstuck(create, idempotency_key, stripe.StripeError)
 
-        with _refusals(_of_amount):
-            return _intent(self._call(create_once))
+        with translated(of_amount):
+            return intent_of(self._call(create_once), self._stamp)
+
+    def owns(self, intent_id: str) -> bool:
+        """Whether it is not one of the sandbox's, which a ledger may have had before."""
+        return not intent_id.startswith(SANDBOX_PREFIX)
 
     def retrieve_intent(self, intent_id: str) -> Intent:
         """The intent as it is now."""
-        with _refusals(_of_intent):
-            return _intent(self._call(lambda: self._retrieve(intent_id)))
+        with translated(of_intent):
+            return intent_of(self._call(lambda: self._retrieve(intent_id)), self._stamp)
 
     def cancel_intent(self, intent_id: str) -> Intent:
         """Cancels the intent if it is open."""
 
         def cancel() -> stripe.PaymentIntent:
             found = self._retrieve(intent_id)
-            if not _intent(found).open:
+            if found.status not in OPEN_INTENT:
                 return found
             # The key is new: a refusal is kept with its key, and the intent may be open again by the next time.
             options: stripe.RequestOptions = {"idempotency_key": f"cancel-{intent_id}-{self._new_token()}"}
@@ -110,128 +110,90 @@ class StripeGateway:
                     raise
                 return self._retrieve(intent_id)
 
-        with _refusals(_of_intent):
-            intent = _intent(self._call(cancel))
+        with translated(of_intent):
+            intent = intent_of(self._call(cancel), self._stamp)
         if intent.open:
             raise PaymentsUnavailable("The payment is changing just now; send the request again.")
         return intent
 
     def refund(self, intent_id: str, amount_in_cents: int | None, idempotency_key: str) -> Refund:
-        """Refunds an amount, or all that is left."""
-        params: RefundCreateParams = {"payment_intent": intent_id}
+        """Refunds an amount, or all that is left.
+
+        The key is kept in the refund's metadata, too: Stripe forgets keys after a day, and money would go back twice.
+        """
+        params: RefundCreateParams = {"payment_intent": intent_id, "metadata": {_REQUEST: idempotency_key}}
         if amount_in_cents is not None:
             params["amount"] = amount_in_cents
-        with _refusals(_of_refund):
-            refund = self._call(lambda: self._refunds.create(params, {"idempotency_key": idempotency_key}))
-        return Refund(refund.id, intent_id, refund.amount, refund.currency, refund.status or "pending")
+
+        def create(key: str) -> stripe.Refund:
+            return self._refunds.create(params, {"idempotency_key": key})
+
+        def refund_once() -> stripe.Refund:
+            made = self._refund_for(idempotency_key, intent_id)
+            # Only a refusal says for certain that no money went back.
+            return made or _unstuck(create, idempotency_key, stripe.InvalidRequestError)
+
+        with translated(of_refund):
+            refund = refund_of(self._call(refund_once), intent_id)
+        check_repeated(refund, amount_in_cents)
+        return refund
+
+    def list_refunds(self, intent_id: str) -> Iterator[Refund]:
+        """Every refund of the intent, newest first. Each page is a call of its own."""
+        return self._all(self._refunds.list, lambda found: refund_of(found, intent_id), payment_intent=intent_id)
 
     def list_intents(self, since: datetime) -> Iterator[Intent]:
         """Every intent made since then, newest first. Each page is a call of its own."""
-        after: str | None = None
+        expand = ["data.latest_charge"]
+        return self._all(self._intents.list, lambda it: intent_of(it, self._stamp), created=_from(since), expand=expand)
+
+    def list_disputes(self, since: datetime) -> Iterator[Dispute]:
+        """Every dispute begun since then about an intent, newest first. Each page is a call of its own."""
+        listed = self._all(self._disputes.list, dispute_of, created=_from(since))
+        return (dispute for dispute in listed if dispute is not None)
+
+    def _refund_for(self, idempotency_key: str, intent_id: str) -> stripe.Refund | None:
+        """Among the latest hundred of the intent."""
+        listed = self._refunds.list({"payment_intent": intent_id, "limit": _PAGE})
+        return next((each for each in listed.data if _metadata(each).get(_REQUEST) == idempotency_key), None)
+
+    def _all(
+        self, list_page: Callable[[Any], stripe.ListObject[Listed]], read: Callable[[Listed], T], **params: object
+    ) -> Iterator[T]:
+        asked: dict[str, object] = {"limit": _PAGE, **params}
         while True:
-            page = self._call(lambda after=after: self._page(since, after))  # type: ignore[misc]
-            yield from map(_intent, page.data)
+            with translated(misunderstood):
+                page = self._call(partial(list_page, asked))
+                found = list(map(read, page.data))
+            yield from found
             if not page.has_more:
                 return
-            after = page.data[-1].id
-
-    def _page(self, since: datetime, after: str | None) -> stripe.ListObject[stripe.PaymentIntent]:
-        params: PaymentIntentListParams = {
-            "limit": _PAGE,
-            "created": {"gte": int(since.timestamp())},
-            "expand": ["data.latest_charge"],
-        }
-        if after is not None:
-            params["starting_after"] = after
-        return self._intents.list(params)
+            asked = {**asked, "starting_after": page.data[-1].id}
 
     def _retrieve(self, intent_id: str) -> stripe.PaymentIntent:
         return self._intents.retrieve(intent_id, {"expand": ["latest_charge"]})
 
     def _call(self, work: Callable[[], T]) -> T:
-        """Raises PaymentsUnavailable, IdempotencyKeyReused, and the library's errors about what was asked."""
+        """What the library raises, and TurnedAway."""
+        with self._http.one_call():
+            return self._breaker.call(work)
+
+
+def _unstuck(create: Callable[[str], T], idempotency_key: str, failure: type[stripe.StripeError]) -> T:
+    """What is created under the key, or under one made from it where Stripe only repeats that the first one failed."""
+    keys = [idempotency_key, *(f"{idempotency_key}-{number}" for number in range(2, _KEYS + 1))]
+    for key in keys[:-1]:
         try:
-            with self._http.one_call():
-                return self._breaker.call(work)
-        except TurnedAway as error:
-            raise PaymentsUnavailable(f"The payment gateway was not asked: {error}.") from None
-        except stripe.IdempotencyError:
-            raise IdempotencyKeyReused("The payment gateway knows this Idempotency-Key from another request.") from None
-        except _ABOUT_THE_REQUEST:
-            raise
-        except (stripe.AuthenticationError, stripe.PermissionError) as error:
-            _log.error("Stripe does not accept STRIPE_SECRET_KEY, or not for this: %s", _described(error))
-            raise PaymentsUnavailable("The payment gateway does not let the ledger in.") from None
-        except stripe.StripeError as error:
-            _log.warning("Stripe can't be reached, or did not do its work: %s", _described(error))
-            raise PaymentsUnavailable("The payment gateway can't be reached; send the request again.") from None
+            return create(key)
+        except failure as error:
+            if "Idempotent-Replayed" not in (error.headers or {}):
+                raise
+    return create(keys[-1])
 
 
-def _intent(found: stripe.PaymentIntent) -> Intent:
-    charge, failure = found.latest_charge, found.last_payment_error
-    order_id = found.metadata[_ORDER_ID] if _ORDER_ID in found.metadata else ""  # noqa: SIM401  it has no get
-    return Intent(
-        id=found.id,
-        client_secret=found.client_secret or "",
-        status=found.status,
-        amount=found.amount,
-        amount_received=found.amount_received,
-        amount_refunded=charge.amount_refunded if isinstance(charge, stripe.Charge) else 0,
-        currency=found.currency,
-        order_id=int(order_id) if re.fullmatch(r"[1-9]\d{0,15}", order_id, re.ASCII) else None,
-        created=datetime.fromtimestamp(found.created, UTC),
-        failure=getattr(failure, "decline_code", None) or getattr(failure, "code", None),  # absent where they are not
-    )
+def _from(since: datetime) -> dict[str, int]:
+    return {"gte": int(since.timestamp())}
 
 
-@contextmanager
-def _refusals(meaning: Callable[[stripe.StripeError], Exception]) -> Iterator[None]:
-    """Raises what a refusal of the request means to the ledger."""
-    try:
-        yield
-    except _ABOUT_THE_REQUEST as error:
-        raise meaning(error) from None
-
-
-def _of_amount(error: stripe.StripeError) -> Exception:
-    if error.code in _AMOUNT_CODES:
-        return InvalidAmount({"amount": [f"The payment gateway does not take such an amount: {error.code}."]})
-    return _misunderstood(error)
-
-
-def _of_intent(error: stripe.StripeError) -> Exception:
-    if error.code == "resource_missing":
-        return UnknownPayment("The payment gateway does not know this payment.")
-    return _misunderstood(error)
-
-
-def _of_refund(error: stripe.StripeError) -> Exception:
-    if error.code == "resource_missing":
-        return _of_intent(error)
-    return RefundRefused(f"The payment gateway refuses this refund: {_code(error)}.")
-
-
-def _misunderstood(error: stripe.StripeError) -> Exception:
-    _log.error("Stripe refuses a request that should make sense: %s", _described(error))
-    return PaymentsUnavailable("The payment gateway refuses what it is asked.")
-
-
-def _is_outage(error: Exception) -> bool:
-    """Whether it tells of Stripe's state, and not of this one request."""
-    if isinstance(error, stripe.APIConnectionError | stripe.RateLimitError):
-        return True
-    return isinstance(error, stripe.APIError) and error.http_status != HTTPStatus.CONFLICT
-
-
-def _described(error: stripe.StripeError) -> str:
-    """What may be logged: Stripe's own sentences repeat what was sent."""
-    kind = error.user_message if isinstance(error, stripe.APIConnectionError) else type(error).__name__
-    return f"{kind}, status {error.http_status}, {_code(error)}, request {_word(error.request_id)}"
-
-
-def _code(error: stripe.StripeError) -> str:
-    return _word(error.code).replace("_", " ")
-
-
-def _word(text: str | None) -> str:
-    return text if text and re.fullmatch(r"[A-Za-z0-9_]{1,64}", text) else "unnamed"
+def _metadata(found: stripe.Refund) -> dict[str, Any]:
+    return found.metadata.to_dict() if found.metadata else {}

@@ -19,6 +19,7 @@ from stripe import SignatureVerificationError, WebhookSignature
 from ledger.clock import rfc3339
 from ledger.errors import ForgedNotice, MalformedNotice
 from ledger.payments.gateway import PaymentKind, PaymentNotice
+from ledger.payments.stripe_objects import Stamp
 
 TOLERANCE = 300
 """Seconds for which a signature is good: Stripe's own default, and it signs anew whenever it sends again."""
@@ -30,7 +31,6 @@ _MAX_TIME = 253_402_300_799  # the last second of the year 9999
 _is_id = re.compile(r"[A-Za-z0-9_-]{1,255}").fullmatch
 _is_word = re.compile(r"[A-Za-z0-9_.-]{1,100}").fullmatch
 _is_currency = re.compile(r"[a-z]{3}").fullmatch
-_is_order_id = re.compile(r"[1-9][0-9]{0,15}").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,9 @@ class StripeWebhooks:
     A signature is good for ``tolerance`` seconds.
     """
 
-    def __init__(self, secrets: Sequence[str], tolerance: int = TOLERANCE) -> None:
+    def __init__(self, secrets: Sequence[str], stamp: Stamp, tolerance: int = TOLERANCE) -> None:
         self._secrets = tuple(secrets)
+        self._stamp = stamp
         self._tolerance = tolerance
 
     def read(self, body: bytes, signature: str | None) -> WebhookEvent:
@@ -87,7 +88,7 @@ class StripeWebhooks:
 
         Raises ForgedNotice when it does not show that. Raises MalformedNotice when an event that should tell of a
         payment can't be read: acknowledged, it would be lost, while Stripe goes on sending what is refused, and shows
-        it to its account's people.
+        it to its account's people. May raise StorageUnavailable.
         """
         # The library compares signatures by a function that takes no other text.
         if not signature or not signature.isascii():
@@ -98,7 +99,7 @@ class StripeWebhooks:
                 f" {self._tolerance} seconds ago."
             )
         event = _Object(_parsed(body), "The event")
-        return WebhookEvent(event.text("id", _is_id), _notice(event))
+        return WebhookEvent(event.text("id", _is_id), _notice(event, self._stamp))
 
     def _signs(self, secret: str, body: bytes, signature: str) -> bool:
         try:
@@ -149,7 +150,7 @@ def _parsed(body: bytes) -> object:
         raise MalformedNotice("The body is not JSON.") from error
 
 
-def _notice(event: _Object) -> PaymentNotice | None:
+def _notice(event: _Object, stamp: Stamp) -> PaymentNotice | None:
     told = _TELLS.get(event.text("type", str.isprintable))
     if told is None:
         return None
@@ -162,19 +163,10 @@ def _notice(event: _Object) -> PaymentNotice | None:
         amount=about.integer(told.amount),
         currency=about.text("currency", _is_currency),
         occurred_at=rfc3339(datetime.fromtimestamp(event.integer("created", _MAX_TIME), UTC)),
-        order_id=_order_id(about),
+        order_id=stamp.order_id(about.get("metadata")),
         reference=about.text("id", _is_id) if told.one_of_several else None,
         detail=_detail(told, about),
     )
-
-
-def _order_id(about: _Object) -> int | None:
-    """The order named in the metadata. Others may use the same account, and the same word in a sense of their own."""
-    metadata = about.get("metadata")
-    text = metadata.get("order_id") if isinstance(metadata, dict) else None
-    if not isinstance(text, str) or not _is_order_id(text) or int(text) > _MAX_INTEGER:
-        return None
-    return int(text)
 
 
 def _detail(told: _Told, about: _Object) -> str | None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from ledger.clock import Clock, rfc3339, utc_now
 from ledger.storage.database import Database
+
+KEPT = timedelta(minutes=10)
+"""How long a retry finds its reservation. Less than the time after which reconciliation cancels an intent without an
+order (ledger/payments/comparison.py), so that no retry takes up what is being cancelled."""
 
 
 class Reservation(NamedTuple):
@@ -19,7 +23,7 @@ class Reservation(NamedTuple):
 
 
 class Reservations:
-    """Reserves order ids. Every method may raise StorageUnavailable.
+    """Reserves order ids, for KEPT. Every method may raise StorageUnavailable.
 
     A gateway refuses a key that comes with other parameters than before, and the order's id is one of them. So what a
     retry must find again is kept: it is no part of the log, and of no use once the gateway has forgotten the key.
@@ -43,28 +47,27 @@ class Reservations:
         return Reservation(order_id, f"order-{order_id}-{self._new_token()}")
 
     def held(self, digest: str | None) -> Reservation:
-        """The reservation of the request with this digest: the one that was made before, or a new one, made to last."""
+        """The reservation of the request with this digest: the one that was made before, or a new one."""
         if digest is None:
             return self.fresh()
+        now = self._clock()
+        query = "SELECT order_id, gateway_key FROM order_reservations WHERE digest = ? AND reserved_at >= ?"
         with self._database.read() as cursor:
-            rows = cursor.execute("SELECT order_id, gateway_key FROM order_reservations WHERE digest = ?", (digest,))
-        return Reservation(*rows[0]) if rows else self._hold(digest)
+            rows = cursor.execute(query, (digest, rfc3339(now - KEPT)))
+        return Reservation(*rows[0]) if rows else self._hold(digest, now)
 
-    def _hold(self, digest: str) -> Reservation:
+    def _hold(self, digest: str, now: datetime) -> Reservation:
         new = self.fresh()
         with self._database.write() as cursor:
+            query = "DELETE FROM order_reservations WHERE digest = ? AND reserved_at < ?"
+            cursor.execute(query, (digest, rfc3339(now - KEPT)))
             rows = cursor.execute(
                 "INSERT INTO order_reservations (digest, order_id, gateway_key, reserved_at) VALUES (?, ?, ?, ?)"
                 # A repeat at the same moment may have been faster: then its reservation is the one returned.
                 " ON CONFLICT (digest) DO UPDATE SET digest = excluded.digest RETURNING order_id, gateway_key",
-                (digest, new.order_id, new.gateway_key, rfc3339(self._clock())),
+                (digest, new.order_id, new.gateway_key, rfc3339(now)),
             )
         return Reservation(*rows[0])
-
-    def forget(self, order_id: int) -> None:
-        """Forgets that an order's id was reserved: a repeat of the request takes another id and another gateway key."""
-        with self._database.write() as cursor:
-            cursor.execute("DELETE FROM order_reservations WHERE order_id = ?", (order_id,))
 
     def prune(self, before: datetime) -> int:
         """Forgets the reservations made before then; returns how many."""

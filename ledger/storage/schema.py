@@ -6,6 +6,9 @@ transparency log's, which a follower writes (projections/transparency.py).
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable
+
 from ledger.errors import SettingsError
 from ledger.storage.database import Cursor, Dialect
 from ledger.storage.log import PAYMENT_INTENTS
@@ -53,6 +56,7 @@ CREATE TABLE IF NOT EXISTS log_keys (
     verifier text PRIMARY KEY,
     first_size bigint NOT NULL,
     first_used_at text NOT NULL);
+CREATE TABLE IF NOT EXISTS ledger_identity (id text NOT NULL);
 CREATE TABLE IF NOT EXISTS ledger_schema (version bigint NOT NULL);
 """
 
@@ -84,7 +88,7 @@ _ORDER_IDS_BEHIND = {
 """Moves the counter past every order there is or may come: it may have been restored from elsewhere than the orders."""
 
 
-def create_schema(cursor: Cursor, dialect: Dialect) -> None:
+def create_schema(cursor: Cursor, dialect: Dialect, new_id: Callable[[], str] = lambda: secrets.token_hex(8)) -> None:
     """Creates what is missing; run inside ``write``, so that two who start at once take turns."""
     if dialect == "postgres":
         encoding = cursor.execute("SHOW server_encoding")[0][0]
@@ -99,6 +103,10 @@ def create_schema(cursor: Cursor, dialect: Dialect) -> None:
     if dialect == "sqlite":
         cursor.execute("INSERT INTO order_ids SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM order_ids)")
     advance_order_ids(cursor, dialect)
+    cursor.execute(
+        "INSERT INTO ledger_identity SELECT CAST(? AS text) WHERE NOT EXISTS (SELECT 1 FROM ledger_identity)",
+        (new_id(),),
+    )
     cursor.execute(
         "INSERT INTO ledger_schema SELECT ? WHERE NOT EXISTS (SELECT 1 FROM ledger_schema)", (SCHEMA_VERSION,)
     )

@@ -21,16 +21,21 @@ from ledger.errors import (
     LedgerError,
     OrderNotThereYet,
     PaymentNotConfirmed,
+    PaymentsUnavailable,
     RefundRefused,
     RefundRequired,
+    StorageUnavailable,
     UnknownOrder,
     UnknownPayment,
 )
 from ledger.outcomes import Outcome
-from ledger.payments.gateway import PaymentKind, PaymentNotice, Refund
+from ledger.payments.gateway import Intent, PaymentKind, PaymentNotice, Refund
+from ledger.payments.sandbox import SandboxGateway
+from ledger.receipts import key_digest
 from ledger.statuses import Status
 from ledger.storage.reservations import Reservations
 from projections.payments import PaymentSummary
+from projections.standings import StandingReads
 from tests.support.lives import deliveries, lives
 from tests.support.storages import ADMIN, AUDITOR, CUSTOMER, OTHER, PAYMENTS, STAFF, Store
 
@@ -70,6 +75,10 @@ def summary(store: Store) -> PaymentSummary:
     return found
 
 
+def owing(store: Store) -> list[int]:
+    return [standing.order_id for page in StandingReads(store.database).owing() for standing in page]
+
+
 def test_a_success_is_recorded_and_moves_the_order_once(store: Store) -> None:
     place(store)
     with pytest.raises(PaymentNotConfirmed):
@@ -82,7 +91,7 @@ def test_a_success_is_recorded_and_moves_the_order_once(store: Store) -> None:
     assert (told["actor"], moved["actor"]) == ({"user": None, "role": "payments"},) * 2
     assert told["cause"] == {"stripe_event_id": "evt_1", "part_of_version": 3}
     assert moved["cause"] == {"stripe_event_id": "evt_1"}
-    assert summary(store) == PaymentSummary(1, "order_paid", "received", AMOUNT, 0, 0, 0, 0)
+    assert summary(store) == PaymentSummary(1, "order_paid", "received", AMOUNT, 0, 0, 0, 0, 0)
     assert move(store, Status.COMPLETED).version == 4
     store.assert_sound()
 
@@ -162,7 +171,7 @@ def test_what_does_not_fit_is_an_anomaly_and_moves_nothing(store: Store) -> None
     notice = store.gateway.settle(1)
     tell(store, replace(notice, amount=AMOUNT - 1), "evt_1")
     tell(store, replace(notice, currency="eur"), "evt_2")
-    assert summary(store) == PaymentSummary(1, "pending", "", AMOUNT - 1, 0, 0, 0, 2)
+    assert summary(store) == PaymentSummary(1, "pending", "", AMOUNT - 1, 0, 0, 0, 0, 2)
     assert [json.loads(event.body)["anomaly"] for event in store.ledger.history(1)[1:]] == [
         "received 3997 usd for an order of 3998 usd",
         "received 3998 eur for an order of 3998 usd",
@@ -177,11 +186,119 @@ def test_a_late_success_is_never_dropped(store: Store) -> None:
     store.ledger.change_status(1, Status.DECLINED, actor=STAFF, cause=Cause())
     assert tell(store, notice) == Outcome(1, 3, Status.DECLINED)
     assert summary(store).needs_refund
-    assert store.payments.needing_refund() == [1]
+    assert owing(store) == [1]
     refund(store)
     assert not summary(store).needs_refund
-    assert store.payments.needing_refund() == []
+    assert owing(store) == []
     store.assert_sound()
+
+
+@pytest.mark.parametrize("status", [Status.DECLINED, Status.ORDER_PAID, Status.COMPLETED])
+def test_an_order_that_staff_move_on_can_not_be_paid_any_more(store: Store, status: Status) -> None:
+    place(store)
+    intent_id = json.loads(store.ledger.history(1)[0].body)["payment_intent_id"]
+    assert move(store, status, STAFF) == Outcome(1, 2, status)
+    assert store.gateway.retrieve_intent(intent_id).status == "canceled"
+    notice = PaymentNotice(PaymentKind.CANCELED, intent_id, AMOUNT, "usd", "2026-01-01T00:00:00.000000Z")
+    assert tell(store, notice) == Outcome(1, 3, status)
+    store.assert_sound()
+
+
+def test_what_a_lost_dispute_took_needs_no_refund(store: Store) -> None:
+    place(store)
+    notice = store.gateway.settle(1)
+    store.ledger.change_status(1, Status.DECLINED, actor=STAFF, cause=Cause())
+    tell(store, notice, "evt_1")
+    dispute = replace(notice, kind=PaymentKind.DISPUTE, reference="dp_1", amount=AMOUNT - 100, detail="needs_response")
+    tell(store, dispute, "evt_2")
+    assert owing(store) == [1]
+    tell(store, replace(dispute, detail="lost"), "evt_3")
+    with pytest.raises(UnknownPayment):
+        store.gateway.retrieve_intent("pi_3of_another_gateway")
+    assert (summary(store).lost, summary(store).needs_refund) == (AMOUNT - 100, True)
+    assert refund(store, 100).amount == 100
+    assert not summary(store).needs_refund
+    assert owing(store) == []
+
+
+def test_an_order_whose_money_a_dispute_took_can_be_cancelled(store: Store) -> None:
+    place(store)
+    notice = store.gateway.settle(1)
+    tell(store, notice, "evt_1")
+    dispute = replace(notice, kind=PaymentKind.DISPUTE, reference="dp_1", detail="needs_response")
+    tell(store, dispute, "evt_2")
+    with pytest.raises(RefundRequired):
+        move(store, Status.CANCELLED, STAFF)
+    tell(store, replace(dispute, detail="lost"), "evt_3")
+    assert move(store, Status.CANCELLED, STAFF).status is Status.CANCELLED
+    assert not summary(store).needs_refund
+
+
+def test_the_key_of_a_refund_stands_for_it_whatever_comes_with_it(store: Store) -> None:
+    place(store)
+    pay(store)
+    intent_id = json.loads(store.ledger.history(1)[0].body)["payment_intent_id"]
+    # As when the first request's commit was lost: the gateway has the refund, and the log does not.
+    digest = key_digest(STAFF, Cause(idempotency_key="k", request_hash="a"))
+    made = store.gateway.refund(intent_id, 500, f"refund-1-{digest}")
+    with pytest.raises(IdempotencyKeyReused):
+        refund(store, 600, cause=Cause(idempotency_key="k", request_hash="b"))
+    again = refund(store, 500, cause=Cause(idempotency_key="k", request_hash="a"))
+    assert again.id == made.id
+    assert summary(store).refunded == 500
+
+
+def test_a_partial_refund_leaves_the_owner_an_order_that_was_paid(store: Store) -> None:
+    place(store)
+    pay(store)
+    refund(store, 1)
+    assert move(store, Status.COMPLETED).status is Status.COMPLETED
+
+
+def test_the_gateway_is_asked_to_close_only_what_may_be_open(store: Store) -> None:
+    asked: list[str] = []
+
+    class Counting(SandboxGateway):
+        def cancel_intent(self, intent_id: str) -> Intent:
+            asked.append(intent_id)
+            return super().cancel_intent(intent_id)
+
+    store.ledger = store.with_gateway(Counting(store.database))
+    for _ in range(3):
+        place(store)
+    move(store, Status.CANCELLED)
+    assert len(asked) == 1
+    store.gateway.settle(2)
+    store.ledger.change_status(2, Status.ORDER_PAID, actor=CUSTOMER, cause=Cause())
+    store.ledger.change_status(2, Status.SHIPPED, actor=STAFF, cause=Cause())
+    assert len(asked) == 1
+    store.ledger.change_status(3, Status.ORDER_PAID, actor=STAFF, cause=Cause())
+    store.ledger.change_status(3, Status.SHIPPED, actor=STAFF, cause=Cause())
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("error", [PaymentsUnavailable, UnknownPayment, StorageUnavailable])
+def test_a_move_that_is_made_is_answered_though_the_payment_could_not_be_closed(
+    store: Store, error: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Out(SandboxGateway):
+        def cancel_intent(self, intent_id: str) -> Intent:
+            raise error(intent_id)
+
+    store.ledger = store.with_gateway(Out(store.database))
+    place(store)
+    assert move(store, Status.DECLINED, STAFF) == Outcome(1, 2, Status.DECLINED)
+    assert "the payment of order 1 is still open" in caplog.text
+    store.assert_sound()
+
+
+def test_a_dispute_in_another_currency_is_counted_and_its_amount_is_not(store: Store) -> None:
+    place(store)
+    notice = store.gateway.settle(1)
+    tell(store, notice, "evt_1")
+    dispute = replace(notice, kind=PaymentKind.DISPUTE, reference="dp_1", currency="eur", detail="lost")
+    tell(store, dispute, "evt_2")
+    assert summary(store) == PaymentSummary(1, "order_paid", "received", AMOUNT, 0, 0, 1, 0, 1)
 
 
 def test_cancelling_an_unpaid_order_cancels_its_intent(store: Store) -> None:
@@ -226,7 +343,7 @@ def test_cancelling_against_paying_ends_one_way_or_the_other(store: Store) -> No
             assert cancelled.result() != paid.result()
         status = json.loads(store.ledger.history(order_id)[-1].body)["status"]
         assert status == ("cancelled" if cancelled.result() else "order_paid")
-    assert store.payments.needing_refund() == []
+    assert owing(store) == []
     store.assert_sound()
 
 
@@ -237,7 +354,7 @@ def test_a_paid_order_is_cancelled_after_its_refund(store: Store) -> None:
     with pytest.raises(RefundRequired):
         move(store, Status.CANCELLED, ADMIN)
     assert refund(store, cause=Cause()).amount == AMOUNT - 1000
-    assert summary(store) == PaymentSummary(1, "order_paid", "received", AMOUNT, AMOUNT, 0, 0, 0)
+    assert summary(store) == PaymentSummary(1, "order_paid", "received", AMOUNT, AMOUNT, 0, 0, 0, 0)
     assert move(store, Status.CANCELLED, ADMIN).status is Status.CANCELLED
     assert not summary(store).needs_refund
     store.assert_sound()
@@ -317,7 +434,7 @@ def test_refunds_are_for_staff_and_no_more_than_there_is(store: Store) -> None:
 
 def test_who_may_see_the_order_sees_its_payment(store: Store) -> None:
     place(store)
-    assert store.payments.summary(1, CUSTOMER) == PaymentSummary(1, "pending", "", 0, 0, 0, 0, 0)
+    assert store.payments.summary(1, CUSTOMER) == PaymentSummary(1, "pending", "", 0, 0, 0, 0, 0, 0)
     pay(store)
     assert store.payments.summary(1, CUSTOMER) == store.payments.summary(1, AUDITOR) == summary(store)
     assert store.payments.summary(1, OTHER) is None
@@ -391,6 +508,7 @@ def _however_it_is_told(store: Store, told: Iterator[int], data: st.DataObject) 
         refunded=life.totals["refunded_in_cents"],
         open_disputes=life.totals["open_disputes"],
         lost_disputes=life.totals["lost_disputes"],
+        lost=life.totals["lost_in_cents"],
         anomalies=0,
     )
     document = store.orders.detail(order_id, CUSTOMER)

@@ -48,7 +48,7 @@ def test_a_sound_ledger_has_no_differences(busy: Store) -> None:
         ("INSERT INTO lead_boards VALUES (9, '[1, 2, 3, 4]', 1)", "lead_boards: row (9,) is not in the replay"),
         ("UPDATE payments SET received = 0 WHERE order_id = 3", "payments: row (3,) is"),
         ("DELETE FROM payments", "payments: row (3,) of the replay is missing"),
-        ("INSERT INTO payments VALUES (1, '', 0, 0, 0, 0, 0, '')", "payments: row (1,) is not in the replay"),
+        ("INSERT INTO payments VALUES (1, '', 0, 0, 0, 0, 0, 0, '')", "payments: row (1,) is not in the replay"),
         ("DELETE FROM idempotency WHERE source = 'stripe'", "idempotency: row ('stripe', 'evt_1') of the replay"),
         ("DELETE FROM idempotency", "idempotency: row ('user-1', 'k0') of the replay is missing"),
         ("DELETE FROM events WHERE position = 2", "log: position 2 is missing"),

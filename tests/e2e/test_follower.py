@@ -76,4 +76,6 @@ def test_a_key_that_can_not_be_used_stops_the_start_with_one_line(tmp_path: Path
     told = server.command("serve", "--bind", "127.0.0.1:0")
 
     assert told.returncode == 2
-    assert told.stderr == "order-ledger: LEDGER_LOG_KEY: nowhere/key can't be read: No such file or directory\n"
+    assert (
+        told.stderr == "order-ledger: LEDGER_LOG_KEY: the file that it names can't be read: No such file or directory\n"
+    )

@@ -15,7 +15,7 @@ from tests.support.cli import ROOT, environ_of, run_cli, served
 
 DIFFERS = (
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", "TIME"),
-    (r"pi_[0-9a-f]{24}_secret_[0-9a-f]{24}", "SECRET"),
+    (r"pi_sandbox_[0-9a-f]{24}_secret_[0-9a-f]{24}", "SECRET"),
     (r"\bpay-[0-9a-f]{24}\b", "PAID"),
     (r"\b[0-9a-f]{32}\b", "REQUEST"),
     (r"database \S+: sound", "DATABASE"),

@@ -15,12 +15,13 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 
 from ledger.actor import Cause
-from ledger.application import OrderLedger, Ports
+from ledger.application import OrderLedger
 from ledger.cart import CartItem
 from ledger.catalogue import Catalogue
 from ledger.errors import StorageUnavailable
 from ledger.payments.gateway import Intent
 from ledger.payments.sandbox import SandboxGateway
+from ledger.ports import Ports
 from ledger.storage import Database, open_database
 from ledger.storage.intents import IntentOrders
 from ledger.storage.recorder import LogRecorder

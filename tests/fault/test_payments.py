@@ -306,7 +306,11 @@ def test_killed_between_the_cancelling_at_stripe_and_the_commit(shop: Shop) -> N
 
 def test_a_success_that_comes_after_the_order_was_declined(shop: Shop) -> None:
     order_id = shop.placed()
+    intent = f"/v1/payment_intents/{shop.intent(order_id)['id']}"
+    shop.stripe.inject(Fault.drop("before"), times=10, method="GET", path=intent)
     assert shop.move(order_id, "declined", user=STAFF).status_code == 200
+    shop.stripe.heal()
+    assert shop.intent(order_id)["status"] == "requires_payment_method"
     paid = shop.stripe.pay(shop.intent(order_id)["id"])
 
     assert shop.tell(*paid) == [200, 200]
@@ -319,9 +323,14 @@ def test_a_success_that_comes_after_the_order_was_declined(shop: Shop) -> None:
     shop.assert_settled()
 
 
-def test_an_order_that_is_declined_can_not_be_paid_after_reconciliation(shop: Shop) -> None:
+@pytest.mark.parametrize("reached", [True, False])
+def test_an_order_that_is_declined_can_not_be_paid_after_all(shop: Shop, reached: bool) -> None:
     order_id = shop.placed()
+    if not reached:
+        shop.stripe.inject(Fault.drop("before"), times=10, method="GET", path="/v1/payment_intents/")
     assert shop.move(order_id, "declined", user=STAFF).status_code == 200
+    shop.stripe.heal()
+    assert (shop.intent(order_id)["status"] == "canceled") is reached
 
     shop.assert_settled()
 

@@ -275,7 +275,7 @@ def test_keygen_keeps_the_key_to_its_owner_and_never_writes_over_one(empty: Ledg
     ("settings", "told"),
     [
         ({"LEDGER_LOG_KEY": "PRIVATE+KEY+x"}, "LEDGER_LOG_KEY: "),
-        ({"LEDGER_LOG_KEY": "/nowhere/key"}, "LEDGER_LOG_KEY: /nowhere/key can't be read: No such file"),
+        ({"LEDGER_LOG_KEY": "/nowhere/key"}, "LEDGER_LOG_KEY: the file that it names can't be read: No such file"),
         ({"LEDGER_LOG_ORIGIN": "a b"}, "LEDGER_LOG_ORIGIN: "),
     ],
 )

@@ -14,7 +14,7 @@ from ledger.payments.stripe_gateway import StripeGateway
 from tests.support.localstripe import DECLINED_CARD, LocalStripe, metadata_of
 from tests.support.server import problem
 from tests.support.shop import STAFF, Shop
-from tests.support.stripe_server import SECRET_KEY
+from tests.support.stripe_server import SECRET_KEY, STAMP
 
 AMOUNT = 1999
 
@@ -35,7 +35,7 @@ def shop(local: LocalStripe, tmp_path: Path) -> Iterator[Shop]:
 
 @pytest.fixture
 def gateway(local: LocalStripe) -> StripeGateway:
-    return StripeGateway(SECRET_KEY, api_base=local.url, seconds=20, places=1)
+    return StripeGateway(SECRET_KEY, STAMP, api_base=local.url, seconds=20, places=1)
 
 
 def intent_of(shop: Shop, order_id: int) -> str:
@@ -46,7 +46,7 @@ def test_the_intent_is_the_order_s(local: LocalStripe, shop: Shop) -> None:
     order = shop.place("key").json()
     intent = local.client.v1.payment_intents.retrieve(intent_of(shop, order["id"]))
     assert (intent.amount, intent.currency, intent.client_secret) == (AMOUNT, "usd", order["clientSecret"])
-    assert metadata_of(intent) == {"order_id": str(order["id"])}
+    assert metadata_of(intent)["order_id"] == str(order["id"])
 
 
 def test_a_payment_that_succeeds(local: LocalStripe, shop: Shop) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import IdempotencyKeyReused, InvalidAmount, PaymentsUnavailable, RefundRefused, UnknownPayment
-from ledger.payments.gateway import Intent
+from ledger.payments.gateway import Dispute, Intent
 from ledger.payments.stripe_gateway import API_VERSION, StripeGateway
-from tests.support.stripe_server import SECRET_KEY, Fault, StripeServer
+from tests.support.stripe_server import LEDGER_ID, SECRET_KEY, STAMP, Fault, StripeServer
 
 EVER = datetime.fromtimestamp(0, UTC)
 INTENTS, REFUNDS = "/v1/payment_intents", "/v1/refunds"
@@ -53,7 +53,7 @@ def gateway(stripe: StripeServer, clock: Clock) -> StripeGateway:
 
 
 def gateway_at(stripe: StripeServer, *, key: str = SECRET_KEY, seconds: float = 20, **options: object) -> StripeGateway:
-    return StripeGateway(key, api_base=stripe.url, seconds=seconds, places=PLACES, **options)  # type: ignore[arg-type]
+    return StripeGateway(key, STAMP, api_base=stripe.url, seconds=seconds, places=PLACES, **options)  # type: ignore[arg-type]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -76,6 +76,7 @@ def test_an_intent_is_asked_for_as_stripe_wants_it(gateway: StripeGateway, strip
         "currency": "usd",
         "automatic_payment_methods[enabled]": "true",
         "metadata[order_id]": "17",
+        "metadata[ledger_id]": LEDGER_ID,
     }
     assert (seen.key, seen.headers["Stripe-Version"]) == ("order-17-x", API_VERSION)
     made = stripe.intents[intent.id]
@@ -90,9 +91,19 @@ def test_an_intent_of_no_order_names_none(gateway: StripeGateway, stripe: Stripe
     assert not [name for name in stripe.requests[0].params if name.startswith("metadata")]
 
 
-@pytest.mark.parametrize("named", ["", "x", "-1", "0", "017", "٤", "1e3", "99999999999999999"])
-def test_metadata_of_others_are_no_order(gateway: StripeGateway, stripe: StripeServer, named: str) -> None:
-    intent_id = stripe.create(2000, metadata={"order_id": named})["id"]
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        *(STAMP.metadata(17) | {"order_id": named} for named in ("", "x", "-1", "0", "017", "٤", "1e3", "9" * 17)),
+        {"order_id": "17"},
+        {"order_id": "17", "ledger_id": "another"},
+        {"ledger_id": LEDGER_ID},
+    ],
+)
+def test_metadata_of_others_are_no_order(
+    gateway: StripeGateway, stripe: StripeServer, metadata: dict[str, str]
+) -> None:
+    intent_id = stripe.create(2000, metadata=metadata)["id"]
     assert gateway.retrieve_intent(intent_id).order_id is None
 
 
@@ -209,7 +220,7 @@ def test_refunds_that_stripe_refuses(gateway: StripeGateway, stripe: StripeServe
 
 
 def test_all_intents_are_listed_page_by_page(stripe: StripeServer, gateway: StripeGateway) -> None:
-    made = [stripe.create(1000 + number, metadata={"order_id": str(number + 1)})["id"] for number in range(205)]
+    made = [stripe.create(1000 + number, metadata=STAMP.metadata(number + 1))["id"] for number in range(205)]
     stripe.pay(made[3])
     stripe.refund(made[3], 300)
 
@@ -259,10 +270,71 @@ def test_a_refund_that_stripe_says_for_ever_failed_is_not_made_again(
     intent_id = create(gateway).id
     stripe.pay(intent_id)
     stripe.inject(Fault.answer(500, "after", saved=True), path=REFUNDS)
+    with pytest.raises(PaymentsUnavailable):
+        gateway.refund(intent_id, 500, "refund-17")
+    assert [gateway.refund(intent_id, 500, "refund-17").id] == list(stripe.refunds)
+
+
+def test_a_refund_is_found_again_when_stripe_has_forgotten_its_key(
+    gateway: StripeGateway, stripe: StripeServer
+) -> None:
+    intent_id = create(gateway).id
+    stripe.pay(intent_id)
+    first = gateway.refund(intent_id, 500, "refund-17-a")
+    second = gateway.refund(intent_id, 500, "refund-17-b")
+    stripe.forget_keys()
+    assert gateway.refund(intent_id, 500, "refund-17-a") == first
+    assert gateway.refund(intent_id, 500, "refund-17-b") == second
+    assert list(gateway.list_refunds(intent_id)) == [second, first]
+
+
+def test_a_refusal_does_not_stick_to_its_key(gateway: StripeGateway, stripe: StripeServer) -> None:
+    intent_id = create(gateway).id
+    stripe.pay(intent_id)
+    taken = gateway.refund(intent_id, 1800, "refund-17-a")
     for _ in range(2):
+        with pytest.raises(RefundRefused):
+            gateway.refund(intent_id, 500, "refund-17-b")
+    stripe.settle_refund(taken.id, "failed")
+    assert gateway.refund(intent_id, 500, "refund-17-b").amount == 500
+
+
+def test_disputes_about_intents_are_listed(gateway: StripeGateway, stripe: StripeServer) -> None:
+    intent_id, other = create(gateway).id, create(gateway, key="order-18").id
+    for paid in (intent_id, other):
+        stripe.pay(paid)
+        stripe.dispute(paid, 500)
+    first, second = stripe.disputes.values()
+    second["payment_intent"] = None
+    found = list(gateway.list_disputes(EVER))
+    assert found == [Dispute(first["id"], intent_id, 500, "usd", "needs_response")]
+
+
+def test_an_answer_that_is_not_stripes_is_an_outage(stripe: StripeServer) -> None:
+    gateway = gateway_at(stripe)
+    intent_id = create(gateway).id
+    for missing in ("metadata", "amount_received", "created"):
+        kept = stripe.intents[intent_id].pop(missing)
         with pytest.raises(PaymentsUnavailable):
-            gateway.refund(intent_id, 500, "refund-17")
+            gateway.retrieve_intent(intent_id)
+        with pytest.raises(PaymentsUnavailable):
+            list(gateway.list_intents(EVER))
+        stripe.intents[intent_id][missing] = kept
+    assert gateway.retrieve_intent(intent_id).id == intent_id
+
+
+def test_a_key_that_stands_for_another_refund(gateway: StripeGateway, stripe: StripeServer) -> None:
+    intent_id = create(gateway).id
+    stripe.pay(intent_id)
+    gateway.refund(intent_id, 500, "refund-17")
+    with pytest.raises(IdempotencyKeyReused):
+        gateway.refund(intent_id, 600, "refund-17")
     assert len(stripe.refunds) == 1
+
+
+def test_what_was_not_paid_can_not_be_refunded(gateway: StripeGateway) -> None:
+    with pytest.raises(RefundRefused, match="nothing was received"):
+        gateway.refund(create(gateway).id, None, "refund-17")
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -310,7 +382,7 @@ def test_an_answer_that_drips_is_cut_off(headers: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
         dripping = pool.submit(drip, listener)
         base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        gateway = StripeGateway(SECRET_KEY, api_base=base, seconds=0.5, places=PLACES)
+        gateway = StripeGateway(SECRET_KEY, STAMP, api_base=base, seconds=0.5, places=PLACES)
         with pytest.raises(PaymentsUnavailable):
             create(gateway)
         dripping.result(WAIT)
@@ -329,7 +401,7 @@ def test_what_is_no_answer_of_stripe_s_is_none(body: str) -> None:
                 connection.sendall(f"HTTP/1.1 502 Bad\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
 
         answered = pool.submit(once)
-        gateway = StripeGateway(SECRET_KEY, api_base=base, seconds=0.5, places=PLACES)
+        gateway = StripeGateway(SECRET_KEY, STAMP, api_base=base, seconds=0.5, places=PLACES)
         with pytest.raises(PaymentsUnavailable):
             create(gateway)
         answered.result(WAIT)

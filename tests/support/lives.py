@@ -52,7 +52,8 @@ class Life:
 def lives(draw: st.DrawFn, intent_id: str, amount: int) -> Life:
     """Attempts that fail; then nothing, a cancellation, or a success with what may come after one."""
     life = Life(intent_id, amount)
-    totals = {"received_in_cents": 0, "refunded_in_cents": 0, "open_disputes": 0, "lost_disputes": 0}
+    sums = ("received_in_cents", "refunded_in_cents", "open_disputes", "lost_disputes", "lost_in_cents")
+    totals = dict.fromkeys(sums, 0)
     on_the_way = st.lists(st.sampled_from([PaymentKind.REQUIRES_ACTION, PaymentKind.PROCESSING]), unique=True)
     for _ in range(draw(st.integers(0, 2))):
         for kind in draw(on_the_way):
@@ -68,7 +69,7 @@ def lives(draw: st.DrawFn, intent_id: str, amount: int) -> Life:
     if end is PaymentKind.RECEIVED:
         totals["received_in_cents"] = amount
         totals["refunded_in_cents"] = draw(_refunds(life))
-        totals["open_disputes"], totals["lost_disputes"] = draw(_disputes(life))
+        totals |= draw(_disputes(life))
     life.totals = {"phase": phase and phase.value, **totals}
     return life
 
@@ -93,16 +94,19 @@ def _refunds(draw: st.DrawFn, life: Life) -> int:
 
 
 @st.composite
-def _disputes(draw: st.DrawFn, life: Life) -> tuple[int, int]:
-    """Disputes, open or decided; returns how many are open and how many lost in the end."""
+def _disputes(draw: st.DrawFn, life: Life) -> dict[str, int]:
+    """Disputes, open or decided; returns what they come to in the end."""
+    lost = 0
     ends = draw(st.lists(st.sampled_from([None, "won", "lost", "warning_closed"]), max_size=2))
     for number, end in enumerate(ends):
         reference = f"dp_{life.intent_id}_{number}"
         begin = "warning_needs_response" if end == "warning_closed" else "needs_response"
-        life.tell(PaymentKind.DISPUTE, reference=reference, detail=begin)
+        part = draw(st.integers(1, life.amount))
+        life.tell(PaymentKind.DISPUTE, part, reference=reference, detail=begin)
         if end is not None:
-            life.tell(PaymentKind.DISPUTE, reference=reference, detail=end)
-    return ends.count(None), ends.count("lost")
+            life.tell(PaymentKind.DISPUTE, part, reference=reference, detail=end)
+        lost += part if end == "lost" else 0
+    return {"open_disputes": ends.count(None), "lost_disputes": ends.count("lost"), "lost_in_cents": lost}
 
 
 def deliveries(notices: Sequence[PaymentNotice]) -> st.SearchStrategy[list[PaymentNotice]]:

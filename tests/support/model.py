@@ -100,6 +100,7 @@ class Order:
             "refundedInCents": refunded,
             "openDisputes": 0,
             "lostDisputes": 0,
+            "lostInCents": 0,
             "anomalies": 0,
             "needsRefund": self.status in {"cancelled", "declined"} and received > refunded,
         }
@@ -270,10 +271,12 @@ class Model:
     def _settle_with_the_gateway(
         self, order: Order, status: str, caller: Caller, request_id: str, key: str | None
     ) -> None:
-        """What a move has to do with the payment before it is made."""
-        if status == "cancelled":
+        """What a move has to do with the payment."""
+        by_hand = caller.role in {"staff", "admin"}
+        closes = by_hand and order.status in UNPAID and status not in UNPAID
+        if status == "cancelled" or closes:
             order.given_up = not order.received
-        elif caller.role not in {"staff", "admin"} and not order.knows_success:
+        elif not by_hand and not order.knows_success:
             order.told.append(("received", ""))
             part = {"part_of_version": len(order.history) + 2}
             self._record(order, order.status, caller.actor(), _request(request_id, key) | part)

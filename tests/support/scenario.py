@@ -83,6 +83,7 @@ def recorded(
         "refunded_in_cents": 0,
         "open_disputes": 0,
         "lost_disputes": 0,
+        "lost_in_cents": 0,
         "anomalies": 0,
     }
     return PaymentRecorded(

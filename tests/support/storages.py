@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from ledger.actor import Actor, Role
-from ledger.application import OrderLedger, Ports
+from ledger.application import OrderLedger
 from ledger.catalogue import Catalogue
 from ledger.payments.sandbox import SandboxGateway
+from ledger.ports import Ports
 from ledger.storage import Database, open_database
 from ledger.storage.intents import IntentOrders
 from ledger.storage.recorder import LogRecorder
@@ -51,6 +52,11 @@ class Store:
     leads: LeadReads
     receipts: ReceiptReads
     payments: PaymentReads
+    ports: Ports
+
+    def with_gateway(self, gateway: SandboxGateway) -> OrderLedger:
+        """The same ledger with another gateway."""
+        return OrderLedger(replace(self.ports, gateway=gateway))
 
     def assert_sound(self) -> None:
         """The log keeps its rules and every view equals a fresh replay."""
@@ -77,7 +83,7 @@ def opened_store(url: str) -> Iterator[Store]:
     ledger = OrderLedger(ports)
     reads = (OrderReads(database), LeadReads(database), ports.receipts, PaymentReads(database))
     try:
-        yield Store(database, ports.recorder, gateway, ledger, *reads)
+        yield Store(database, ports.recorder, gateway, ledger, *reads, ports)
     finally:
         ledger.close()
         database.close()

@@ -133,6 +133,8 @@ class StripeAccount:
         """A refund (``None``: of all that is left), at the dashboard or by POST /v1/refunds; it is in ``refunds``."""
         with self.lock:
             charge = self._charge_of(self.intent(intent_id))
+            if charge["disputed"]:
+                raise Refused("charge_disputed", f"Charge {charge['id']} has been charged back.")
             left = charge["amount"] - charge["amount_refunded"]
             amount = left if amount is None else amount
             if left == 0:
@@ -190,6 +192,7 @@ class StripeAccount:
         with self.lock:
             dispute = self.disputes[dispute_id]
             dispute["status"] = status
+            self.charges[dispute["charge"]]["disputed"] = status == "lost"
             return [self._event("charge.dispute.closed", dispute)]
 
     def intent(self, intent_id: str) -> Object:

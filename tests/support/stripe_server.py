@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ledger.payments.stripe_objects import Stamp
 from tests.support.stripe_http import Http, Seen, serve
 from tests.support.stripe_objects import Object, Refused, StripeAccount
 
@@ -20,6 +21,9 @@ SECRET_KEY = "sk_test_planted0123456789abcdef0123456789"
 """The API key that the server takes: greppable, and of test mode."""
 WEBHOOK_SECRET = "whsec_planted0123456789abcdef0123456789"
 """What its webhooks are signed with."""
+LEDGER_ID = "00c0ffee00c0ffee"
+STAMP = Stamp(lambda: LEDGER_ID)
+"""Of a ledger without a database."""
 
 When = Literal["before", "after"]
 Answer = tuple[int, Object]
@@ -119,6 +123,11 @@ class StripeServer(StripeAccount):
         with self.lock:
             self._faults.clear()
 
+    def forget_keys(self) -> None:
+        """A day has passed: idempotency keys are new again."""
+        with self.lock:
+            self._kept.clear()
+
     def posts(self, path: str) -> list[Seen]:
         """The POSTs to a path that came."""
         return [seen for seen in self.requests if (seen.method, seen.path) == ("POST", path)]
@@ -209,9 +218,13 @@ class StripeServer(StripeAccount):
                 return self._expanded(self.intent(intent_id), params)
             case "POST", ["refunds"]:
                 self.refund(params.get("payment_intent", ""), _amount(params))
-                return next(reversed(self.refunds.values()))
+                made = next(reversed(self.refunds.values()))
+                made["metadata"] = _group(params, "metadata")
+                return made
             case "GET", ["refunds"]:
                 return self._page("/v1/refunds", self.refunds, params)
+            case "GET", ["disputes"]:
+                return self._page("/v1/disputes", self.disputes, params)
             case "GET", ["refunds", refund_id] if refund_id in self.refunds:
                 return self.refunds[refund_id]
         raise Refused(None, f"Unrecognized request URL ({method}: /v1/{'/'.join(path)}).", status=404)

@@ -19,6 +19,7 @@ UNPAID = {
     "refundedInCents": 0,
     "openDisputes": 0,
     "lostDisputes": 0,
+    "lostInCents": 0,
     "anomalies": 0,
     "needsRefund": False,
 }

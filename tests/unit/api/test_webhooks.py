@@ -12,6 +12,7 @@ from ledger.errors import Busy, StorageUnavailable
 from ledger.payments.stripe_notices import StripeWebhooks
 from projections.check import differences
 from tests.support.stripe_objects import StripeAccount
+from tests.support.stripe_server import STAMP
 from tests.support.stripe_webhooks import body_of, signature
 
 PATH = "/webhooks/stripe"
@@ -20,7 +21,7 @@ SECRET = "whsec_of_these_tests"
 
 @pytest.fixture
 def webhooks() -> StripeWebhooks:
-    return StripeWebhooks([SECRET])
+    return StripeWebhooks([SECRET], STAMP)
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_a_payment_moves_its_order_once(*, client: Any, alice: Any, order: Any, 
     again = succeeded | {"id": "evt_of_another_endpoint"}
     assert send(client, again).status_code == 200
     assert runtime.services.health.head() == 3
-    assert outcomes(client) == {"recorded": 1, "known": 3, "ignored": 0, "refused": 0}
+    assert outcomes(client) == {"recorded": 1, "known": 3, "ignored": 0, "forged": 0, "refused": 0}
 
 
 def test_who_and_why_reach_the_events(client: Any, order: Any, account: Any, runtime: Any) -> None:
@@ -122,6 +123,7 @@ def test_all_that_happens_ends_the_same_in_any_order(
         "refundedInCents": 500,
         "openDisputes": 0,
         "lostDisputes": 1,
+        "lostInCents": 1499,
         "anomalies": 0,
         "needsRefund": False,
     }
@@ -149,7 +151,7 @@ def test_what_is_not_signed_changes_nothing(
     unsigned = client.post(PATH, data=body, content_type="application/json")
     is_problem(unsigned, "invalid-signature", 400)
     assert runtime.services.health.head() == 1
-    assert outcomes(client)["refused"] == 10
+    assert outcomes(client)["forged"] == 10
 
 
 def test_a_token_is_neither_needed_nor_enough(client: Any, tokens: Any, is_problem: Any, account: Any) -> None:
@@ -192,13 +194,13 @@ def test_what_is_no_order_s_is_acknowledged(client: Any, runtime: Any, order: An
     named = account.create(1999, metadata={"order_id": "A-17"})
     account.pay(named["id"])
     assert {send(client, event).status_code for event in account.events} == {200}
-    assert outcomes(client) == {"recorded": 0, "known": 0, "ignored": len(account.events), "refused": 0}
+    assert outcomes(client) == {"recorded": 0, "known": 0, "ignored": len(account.events), "forged": 0, "refused": 0}
     assert runtime.services.health.head() == 1
 
 
 def test_money_for_an_order_that_is_not_there_yet(client: Any, is_problem: Any) -> None:
     account = StripeAccount()
-    intent = account.create(1999, metadata={"order_id": "4711"})
+    intent = account.create(1999, metadata=STAMP.metadata(4711))
     account.pay(intent["id"])
     (succeeded,) = (event for event in account.events if event["type"] == "payment_intent.succeeded")
     answer = send(client, succeeded)
@@ -209,7 +211,7 @@ def test_money_for_an_order_that_is_not_there_yet(client: Any, is_problem: Any) 
 
 def test_no_money_for_an_order_that_is_not_there(client: Any) -> None:
     account = StripeAccount()
-    intent = account.create(1999, metadata={"order_id": "4711"})
+    intent = account.create(1999, metadata=STAMP.metadata(4711))
     account.fail(intent["id"])
     account.cancel(intent["id"])
     assert {send(client, event).status_code for event in account.events} == {200}
@@ -244,4 +246,4 @@ def test_without_a_secret_there_are_no_webhooks(make_app: Any, is_problem: Any) 
 
 
 def test_outcomes_are_there_before_they_happen(client: Any) -> None:
-    assert outcomes(client) == {"recorded": 0, "known": 0, "ignored": 0, "refused": 0}
+    assert outcomes(client) == {"recorded": 0, "known": 0, "ignored": 0, "forged": 0, "refused": 0}

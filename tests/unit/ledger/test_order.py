@@ -7,7 +7,14 @@ import pytest
 from ledger.actor import Actor, Cause, Role
 from ledger.cart import CartItem, price_cart
 from ledger.catalogue import Catalogue
-from ledger.errors import MoveNotAllowed, MoveNotInTable, PaymentNotConfirmed, RefundRequired, UnknownOrder
+from ledger.errors import (
+    MoveNotAllowed,
+    MoveNotInTable,
+    PaymentInProgress,
+    PaymentNotConfirmed,
+    RefundRequired,
+    UnknownOrder,
+)
 from ledger.events import LeadStatusesArranged
 from ledger.order import Order, place_order
 from ledger.payments.gateway import Intent, PaymentKind
@@ -134,7 +141,7 @@ def test_money_is_never_kept_for_a_cancelled_order(intent: Intent, status: Statu
 
 def test_an_order_whose_payment_is_being_processed_is_not_cancelled() -> None:
     processing = Intent("pi_1", "s", "processing", 1999, 0, 0, "usd")
-    with pytest.raises(RefundRequired, match="being processed"):
+    with pytest.raises(PaymentInProgress, match="being processed"):
         when(order_in(Status.AWAITING_PAYMENT), move(Status.CANCELLED, OWNER, processing))
 
 

@@ -51,7 +51,7 @@ EVENTS: dict[str, Event] = {
         previous="pending",
         status="order_paid",
     ),
-    "PaymentRecorded.v1.json": PaymentRecorded(
+    "PaymentRecorded.v2.json": PaymentRecorded(
         originator_id="order-17",
         originator_version=3,
         timestamp="2026-01-02T03:04:07.000008Z",
@@ -73,6 +73,7 @@ EVENTS: dict[str, Event] = {
             "refunded_in_cents": 500,
             "open_disputes": 0,
             "lost_disputes": 0,
+            "lost_in_cents": 0,
             "anomalies": 0,
         },
     ),
@@ -109,8 +110,13 @@ def test_the_views_understand_the_golden_bytes() -> None:
         ("stripe", "evt_1", "", 17, 2, "order_paid"),
         ("user-90", "key-2", "cd34", 17, 3, "order_paid"),
     ]
-    assert rows["payments"] == [(17, "", 0, 500, 0, 0, 0, "2026-01-02T03:04:07.000008Z")]
+    assert rows["payments"] == [(17, "", 0, 500, 0, 0, 0, 0, "2026-01-02T03:04:07.000008Z")]
     assert rows["lead_boards"] == [(7, "[2, 1, 3, 4]", 1)]
+
+
+def test_version_1_of_a_payment_says_nothing_of_what_disputes_took() -> None:
+    stored = StoredEvent("order-17", 3, "PaymentRecorded", (GOLDEN / "PaymentRecorded.v1.json").read_bytes())
+    assert MAPPER.to_domain_event(stored) == EVENTS["PaymentRecorded.v2.json"]
 
 
 @dataclass(frozen=True, kw_only=True)

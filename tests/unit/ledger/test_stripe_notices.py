@@ -17,10 +17,11 @@ from ledger.errors import ForgedNotice, MalformedNotice
 from ledger.payments.gateway import PaymentKind, PaymentNotice
 from ledger.payments.stripe_notices import StripeWebhooks, WebhookEvent
 from tests.support.stripe_objects import StripeAccount
+from tests.support.stripe_server import LEDGER_ID, STAMP
 from tests.support.stripe_webhooks import body_of, signature
 
 SECRET, OLD = "whsec_new", "whsec_old"
-WEBHOOKS = StripeWebhooks([SECRET])
+WEBHOOKS = StripeWebhooks([SECRET], STAMP)
 CREATED, OCCURRED = 1782561723, "2026-06-27T12:02:03.000000Z"
 
 INTENT: dict[str, Any] = {
@@ -38,7 +39,7 @@ INTENT: dict[str, Any] = {
     "last_payment_error": None,
     "latest_charge": None,
     "livemode": False,
-    "metadata": {"order_id": "17"},
+    "metadata": {"order_id": "17", "ledger_id": LEDGER_ID},
     "status": "requires_payment_method",
 }
 CHARGE: dict[str, Any] = {
@@ -51,7 +52,7 @@ CHARGE: dict[str, Any] = {
     "currency": "usd",
     "disputed": False,
     "livemode": False,
-    "metadata": {"order_id": "17"},
+    "metadata": {"order_id": "17", "ledger_id": LEDGER_ID},
     "paid": True,
     "payment_intent": "pi_3TestIntent00000001",
     "refunded": False,
@@ -206,7 +207,7 @@ def test_metadata_of_others_name_no_order(metadata: Any) -> None:
 
 def test_everything_that_happens_at_an_account_can_be_read() -> None:
     account = StripeAccount()
-    paid, failed = (account.create(1999, metadata={"order_id": "17"})["id"] for _ in range(2))
+    paid, failed = (account.create(1999, metadata=STAMP.metadata(17))["id"] for _ in range(2))
     account.advance(paid, "requires_action")
     account.pay(paid)
     account.refund(paid, 500, "pending")
@@ -274,28 +275,28 @@ def test_what_is_not_signed_is_not_read(name: str) -> None:
 def test_a_signature_is_good_for_as_long_as_is_tolerated() -> None:
     late = signature(BODY, secrets=[SECRET], timestamp=int(time.time()) - 1000)
 
-    assert StripeWebhooks([SECRET], tolerance=2000).read(BODY, late).notice is not None
+    assert StripeWebhooks([SECRET], STAMP, tolerance=2000).read(BODY, late).notice is not None
     with pytest.raises(ForgedNotice):
-        StripeWebhooks([SECRET], tolerance=900).read(BODY, late)
+        StripeWebhooks([SECRET], STAMP, tolerance=900).read(BODY, late)
 
 
 @pytest.mark.parametrize("secrets", [[SECRET], [OLD], [OLD, SECRET], [SECRET, OLD], ["whsec_others", SECRET]])
 def test_either_secret_will_do_while_one_replaces_the_other(secrets: list[str]) -> None:
     sent = signature(BODY, secrets=secrets)
 
-    assert StripeWebhooks([SECRET, OLD]).read(BODY, sent).notice is not None
+    assert StripeWebhooks([SECRET, OLD], STAMP).read(BODY, sent).notice is not None
 
 
 def test_without_a_secret_nothing_is_read() -> None:
     for none in ([], [""], [" "]):
         with pytest.raises(ForgedNotice):
-            StripeWebhooks(none).read(BODY, f"t={NOW},v1={raw_signature(BODY, ''.join(none))}")
+            StripeWebhooks(none, STAMP).read(BODY, f"t={NOW},v1={raw_signature(BODY, ''.join(none))}")
 
 
 def test_secrets_are_not_shown() -> None:
     event_read = read(BODY)
 
-    assert SECRET not in repr(StripeWebhooks([SECRET]))
+    assert SECRET not in repr(StripeWebhooks([SECRET], STAMP))
     assert "planted" not in repr(event_read)
 
 
