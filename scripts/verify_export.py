@@ -232,7 +232,7 @@ class Orders:
         order.status = after
         if body["previous"] != before:
             yield f"it moves from {body['previous']}, and the order is {before}"
-        elif after not in MOVES[before]:
+        elif after not in MOVES.get(before, ()):
             yield f"no order may move from {before} to {after}"
 
     def paid(self, order: Order, body: Json) -> Iterator[str]:
