@@ -97,11 +97,18 @@ class _Head(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         up = GaugeMetricFamily("ledger_storage_up", "Whether the database answers.")
         position = GaugeMetricFamily("ledger_head_position", "Position of the log's last event.")
+        tree = GaugeMetricFamily("ledger_log_tree_size", "Events in the transparency log's tree.")
+        checkpoint = GaugeMetricFamily("ledger_log_checkpoint_size", "Events that the latest checkpoint covers.")
         try:
-            position.add_metric((), self._health.head())
+            sizes = self._health.log_sizes()
+            position.add_metric((), sizes.head)
+            tree.add_metric((), sizes.tree)
+            checkpoint.add_metric((), sizes.checkpoint)
             up.add_metric((), 1)
         except StorageUnavailable:
             _log.warning("the head of the log can't be read for a scrape", exc_info=True)
             up.add_metric((), 0)
         yield up
         yield position
+        yield tree
+        yield checkpoint

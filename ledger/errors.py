@@ -151,3 +151,15 @@ class PaymentsUnavailable(LedgerError):
     """The payment gateway can't be reached; the same request may be sent again."""
 
     code = "payments-unavailable"
+
+
+class MalformedProof(LedgerError):
+    """A key, note, checkpoint, tile or proof that is not of its format."""
+
+
+class NotProven(LedgerError):
+    """A signature or proof that is of its format, and does not show what it should."""
+
+
+class NotRestorable(LedgerError):
+    """A log can't be imported: the ledger is not empty, or what is to be imported is not a whole log."""

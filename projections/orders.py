@@ -7,6 +7,7 @@ and so not in a view) and ``status`` its end. Reads join the two to the secret a
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Any
@@ -64,6 +65,11 @@ def _document(body: OrderCreatedBody) -> str:
         f'{{"id":{body.order_id},"userId":{body.user_id},"date":{_quoted(body.timestamp)},"products":[{products}],'
         f'"amountInCents":{body.amount_in_cents}'
     )
+
+
+def created_document(body: Mapping[str, Any]) -> str:
+    """The order object that a body of OrderCreated tells of, up to where the client secret follows."""
+    return _document(convert(body, OrderCreatedBody))
 
 
 def placed_at(document: str) -> str:

@@ -36,7 +36,9 @@ from projections.orders import OrderReads
 from projections.payments import PaymentReads
 from projections.rebuild import NOBODY, Watcher
 from projections.store import VIEWS
+from projections.transparency import Follower
 from scripts.gateway import choose_gateway, make_webhooks
+from scripts.log_keys import log_origin, log_signers
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,12 @@ class Runtime:
         if self.sandbox is None:
             raise SettingsError(f"{command} works with the embedded sandbox gateway only, and STRIPE_SECRET_KEY is set")
         return self.sandbox
+
+    def follower(self) -> Follower:
+        """What keeps the transparency log of this ledger; raises SettingsError when its keys can't be used."""
+        signers = log_signers(self.settings)
+        origin = log_origin(self.settings, signers)
+        return Follower(self.database, signers, origin, clock=utc_now)
 
     def app(self) -> Flask:
         """The HTTP API on this ledger."""

@@ -17,7 +17,9 @@ from scripts.bootstrap import environment
 from scripts.check import check
 from scripts.context import Session
 from scripts.database import doctor, migrate
-from scripts.parquet import export
+from scripts.export import export, import_
+from scripts.follow import follow
+from scripts.log_keys import keygen
 from scripts.pay import pay
 from scripts.rebuild import rebuild
 from scripts.reconcile import reconcile
@@ -26,6 +28,7 @@ from scripts.seed import seed
 from scripts.serve import serve
 from scripts.settings_cmd import settings
 from scripts.tokens import token
+from scripts.verify import verify
 
 FAILED = 1
 USAGE = 2
@@ -74,6 +77,10 @@ for command in (
     seed,
     replay,
     export,
+    import_,
+    keygen,
+    follow,
+    verify,
     bench,
 ):
     main.add_command(command)

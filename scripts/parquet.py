@@ -6,12 +6,10 @@ import shutil
 from pathlib import Path
 from tempfile import mkdtemp
 
-import click
-
 from ledger.errors import SettingsError
 from projections import columnar
 from scripts.bootstrap import build
-from scripts.context import Session, pass_session
+from scripts.context import Session
 from scripts.parquet_files import Arrow, write_events, write_orders
 from scripts.watching import watching
 
@@ -52,18 +50,3 @@ def _beside(directory: Path) -> Path:
         return Path(mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     except OSError as error:
         raise SettingsError(f"{directory} can't be made: {error.strerror}") from error
-
-
-@click.command("export")
-@click.option(
-    "--parquet",
-    "directory",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="A new directory, for files that DuckDB, Spark and the like read.",
-)
-@pass_session
-def export(session: Session, directory: Path) -> None:
-    """Write events and orders as Parquet files, partitioned by month, as they are at one moment."""
-    export_parquet(session, directory)

@@ -74,7 +74,8 @@ def _create(path: Path) -> None:
         draft.unlink()
 
 
-def _read(path: Path) -> str:
+def read_private(path: Path) -> str:
+    """The text of a file that only its owner can read; raises SettingsError when others can too, and OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
         status = os.fstat(file.fileno())
@@ -82,7 +83,11 @@ def _read(path: Path) -> str:
             raise SettingsError(f"{path} must be a plain file of the user who runs the ledger")
         if status.st_mode & _OTHERS:
             raise SettingsError(f"{path} may be read by its owner only; put that right with: chmod 600 {path}")
-        secret = file.read().strip()
+        return file.read().strip()
+
+
+def _read(path: Path) -> str:
+    secret = read_private(path)
     if len(secret.encode()) < MIN_SECRET_BYTES:
         raise SettingsError(f"{path} holds less than {MIN_SECRET_BYTES} bytes; delete it to have a new secret made")
     return secret

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import socket
@@ -24,7 +23,10 @@ from ledger.settings import Settings
 from projections.rebuild import Watcher
 from scripts.bootstrap import Runtime, build, token_verifier
 from scripts.context import Session, WholeNumber, pass_session
+from scripts.follow import Following
 from scripts.gateway import warnings_about
+from scripts.log_keys import with_log_keys
+from scripts.logs import log_to_stderr
 from scripts.progress import watched
 from scripts.secret import with_secret
 from scripts.tokens import make_token
@@ -44,6 +46,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._addresses = addresses
         self._announce = announce
         self._runtime: Runtime | None = None
+        self._following: Following | None = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -64,7 +67,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             # No header is taken for the word of a proxy: nothing here needs it, and SCRIPT_NAME would move the routes.
             "forwarded_allow_ips": "",
             "forwarder_headers": "",
-            "on_starting": lambda _: _log_to_stderr(self._settings.log_level),
+            "on_starting": lambda _: log_to_stderr(self._settings.log_level),
             "pre_fork": _seat,
             "post_fork": self._worker_forked,
             "post_worker_init": self._worker_ready,
@@ -85,10 +88,16 @@ class Server(BaseApplication):  # type: ignore[misc]
             os.sched_setaffinity(0, {cpus[worker.seat % len(cpus)]})
 
     def _worker_ready(self, worker: Any) -> None:
+        if self._runtime is not None:
+            self._following = Following(self._runtime.follower())
+            self._runtime.services.health.watch(self._following.is_alive)
+            self._following.start()
         if worker.age == 1:  # workers are numbered for ever: said once, when requests are really answered
             self._announce(_url(worker.sockets[0].getsockname()))
 
     def _worker_gone(self, _server: Any, _worker: Any) -> None:
+        if self._following is not None:
+            self._following.stop()
         if self._runtime is not None:
             self._runtime.close()
 
@@ -108,6 +117,7 @@ def prepare(session: Session, settings: Settings) -> None:
         raise SettingsError("LEDGER_DATABASE_URL: a database in memory can't be shared by worker processes")
     with build(settings) as runtime:
         token_verifier(settings)
+        runtime.follower()
         with watched(session) as tell:
             runtime.migrate(Watcher(tell=tell))
         former = runtime.former_views()
@@ -185,16 +195,6 @@ def _url(address: Any) -> str:
     return f"http://{host}:{address[1]}"
 
 
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s [%(process)d] [%(levelname)s] %(name)s: %(message)s",
-        datefmt="[%Y-%m-%d %H:%M:%S %z]",
-        force=True,
-    )
-
-
 def _welcome(settings: Settings, url: str) -> None:
     now = datetime.now(UTC)
     with suppress(SettingsError):  # tokens are made elsewhere when only a public key is configured
@@ -225,8 +225,8 @@ def serve(session: Session, bind: str | None, workers: int | None, threads: int 
     """Serve the HTTP API; creates the schema first."""
     overrides = {"LEDGER_BIND": bind, "LEDGER_WORKERS": workers, "LEDGER_THREADS": threads}
     environ = dict(session.environ) | {name: str(value) for name, value in overrides.items() if value is not None}
-    # Here and not in each worker: they have one secret, even if the file goes away while they serve.
-    settings = with_secret(Settings.from_env(environ))
+    # Here and not in each worker: they have the same secrets, even if a file goes away while they serve.
+    settings = with_log_keys(with_secret(Settings.from_env(environ)))
 
     def announce(url: str) -> None:
         session.say(f"Listening on {url}")

@@ -137,6 +137,9 @@ class Database(Protocol):
     def write(self) -> AbstractContextManager[Cursor]:
         """A transaction that holds the writers' lock from its start; committed, durably, when the block ends well."""
 
+    def transaction(self) -> AbstractContextManager[Cursor]:
+        """A transaction beside the writers, where the database allows it: it must not touch what they write."""
+
     def append(
         self, events: Sequence[NewEvent], writes: Sequence[TableWrites], generation: int = ANY_GENERATION
     ) -> int:

@@ -107,6 +107,11 @@ class PostgresDatabase:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (WRITERS_LOCK,))
             yield PostgresCursor(connection)
 
+    @contextmanager
+    def transaction(self) -> Iterator[PostgresCursor]:
+        with self._connection() as connection, connection.transaction():
+            yield PostgresCursor(connection)
+
     def append(
         self, events: Sequence[NewEvent], writes: Sequence[TableWrites], generation: int = ANY_GENERATION
     ) -> int:

@@ -1,4 +1,5 @@
-"""The write side's tables: the log, the payment intents, the counter of order ids and what is reserved of it.
+"""The write side's tables: the log, the payment intents, the counter of order ids and what is reserved of it; and the
+transparency log's, which a follower writes (projections/transparency.py).
 
 ``events`` is append-only: nothing in this project updates or deletes a row of it. ``position`` is contiguous from 1.
 """
@@ -37,6 +38,24 @@ CREATE TABLE IF NOT EXISTS sandbox_refunds (
     refund_id text NOT NULL,
     intent_id text NOT NULL,
     amount bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS log_tree (
+    id bigint PRIMARY KEY,
+    size bigint NOT NULL,
+    hashes bytea NOT NULL);
+CREATE TABLE IF NOT EXISTS log_tiles (
+    level bigint NOT NULL,
+    tile bigint NOT NULL,
+    hashes bytea NOT NULL,
+    PRIMARY KEY (level, tile));
+CREATE TABLE IF NOT EXISTS log_checkpoints (
+    size bigint PRIMARY KEY,
+    root bytea NOT NULL,
+    note text NOT NULL,
+    signed_at text NOT NULL);
+CREATE TABLE IF NOT EXISTS log_keys (
+    verifier text PRIMARY KEY,
+    first_size bigint NOT NULL,
+    first_used_at text NOT NULL);
 CREATE TABLE IF NOT EXISTS ledger_identity (id text NOT NULL);
 CREATE TABLE IF NOT EXISTS ledger_schema (version bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS view_set (generation bigint NOT NULL);
@@ -94,7 +113,7 @@ def create_schema(cursor: Cursor, dialect: Dialect, new_id: Callable[[], str] = 
     cursor.execute(_ORDER_IDS[dialect])
     if dialect == "sqlite":
         cursor.execute("INSERT INTO order_ids SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM order_ids)")
-    cursor.execute(_ORDER_IDS_BEHIND[dialect])
+    advance_order_ids(cursor, dialect)
     cursor.execute("INSERT INTO view_set SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM view_set)")
     cursor.execute(
         "INSERT INTO ledger_identity SELECT CAST(? AS text) WHERE NOT EXISTS (SELECT 1 FROM ledger_identity)",
@@ -103,6 +122,11 @@ def create_schema(cursor: Cursor, dialect: Dialect, new_id: Callable[[], str] = 
     cursor.execute(
         "INSERT INTO ledger_schema SELECT ? WHERE NOT EXISTS (SELECT 1 FROM ledger_schema)", (SCHEMA_VERSION,)
     )
+
+
+def advance_order_ids(cursor: Cursor, dialect: Dialect) -> None:
+    """Moves the counter of order ids past every order there is; run inside ``write``."""
+    cursor.execute(_ORDER_IDS_BEHIND[dialect])
 
 
 def exists(cursor: Cursor, dialect: Dialect, table: str) -> bool:
@@ -121,7 +145,7 @@ def schema_version(cursor: Cursor) -> int:
 
 
 def for_dialect(ddl: str, dialect: Dialect) -> str:
-    """DDL as the database wants it: text compared by bytes, and positions that are SQLite's own row ids."""
+    """DDL as the database wants it: text compared by bytes; positions that are SQLite's own row ids, and blobs."""
     if dialect == "postgres":
         return ddl.replace(" text ", ' text COLLATE "C" ')
-    return ddl.replace(" bigint ", " integer ")
+    return ddl.replace(" bigint ", " integer ").replace(" bytea ", " blob ")

@@ -83,6 +83,9 @@ class SqliteDatabase:
             with _transaction(connection, "BEGIN IMMEDIATE"):
                 yield SqliteCursor(connection)
 
+    def transaction(self) -> AbstractContextManager[SqliteCursor]:
+        return self.write()  # a file has one writer at a time
+
     def append(
         self, events: Sequence[NewEvent], writes: Sequence[TableWrites], generation: int = ANY_GENERATION
     ) -> int:

@@ -16,6 +16,7 @@ import requests
 from ledger.settings import Settings
 from ledger.storage import Database
 from scripts.bootstrap import build
+from tests.support.busy import log_key
 from tests.support.server import SECRET
 from tests.support.shop import STAFF, Shop
 from tests.support.stripe_http import Seen
@@ -24,6 +25,7 @@ from tests.support.stripe_server import SECRET_KEY, WEBHOOK_SECRET, Fault, Strip
 from tests.support.stripe_webhooks import body_of, deliver, signature
 
 OUTAGES = {401, 429, 500}
+LOG_KEY = log_key()
 FORMER = "whsec_former0123456789abcdef0123456789"
 """The webhook secret that is being replaced."""
 
@@ -90,6 +92,7 @@ def stripe() -> Iterator[Indiscreet]:
 def shop(database_url: str, tmp_path: Path, stripe: Indiscreet) -> Iterator[Shop]:
     opened = Shop(tmp_path, database_url, stripe)
     opened.server.environ |= {"LEDGER_LOG_LEVEL": "debug", "STRIPE_WEBHOOK_SECRET": f"{WEBHOOK_SECRET},{FORMER}"}
+    opened.server.environ["LEDGER_LOG_KEY"] = LOG_KEY.secret_text
     opened.server.start()
     yield opened
     opened.server.stop()
@@ -109,6 +112,7 @@ def test_no_secret_is_kept_or_said(shop: Shop, stripe: Indiscreet, tmp_path: Pat
             ears.hear(f"table {table}", rows)
 
     secrets = {"API key": SECRET_KEY, "webhook secret": WEBHOOK_SECRET, "former": FORMER, "token secret": SECRET}
+    secrets |= {"log key": LOG_KEY.secret_text.rpartition("+")[2], "its seed": LOG_KEY.seed.decode("latin-1")}
     secrets |= {f"client secret of {intent_id}": each["client_secret"] for intent_id, each in stripe.intents.items()}
     assert len(secrets) > 8
     ears.assert_none_of(secrets)
@@ -192,6 +196,9 @@ def what_commands_say(shop: Shop, stripe: Indiscreet, ears: Ears) -> None:
         ("reconcile",),
         ("reconcile", "--fix", "--all"),
         ("migrate",),
+        ("follow", "--once"),
+        ("verify",),
+        ("export", "-"),
     ]
     for command in commands:
         run = shop.server.command(*command)
@@ -219,7 +226,8 @@ def kept(database: Database) -> Iterator[tuple[str, str]]:
         assert {"events", "orders", "payments", "payment_intents", "order_reservations", "idempotency"} <= set(tables)
         for table in tables:
             columns = "order_id, intent_id, amount, currency" if table == "payment_intents" else "*"
-            yield table, json.dumps(cursor.execute(f"SELECT {columns} FROM {table}"))
+            rows = cursor.execute(f"SELECT {columns} FROM {table}")
+            yield table, json.dumps(rows, default=lambda raw: bytes(raw).decode("latin-1"))
 
 
 @pytest.mark.parametrize("name", ["STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "LEDGER_JWT_SECRET"])
@@ -229,6 +237,15 @@ def test_settings_that_make_no_sense_are_not_repeated(tmp_path: Path, stripe: In
     for command in ("doctor", "reconcile", "settings", "serve"):
         run = shop.server.command(command)
         assert run.returncode != 0 or command == "settings"
+        assert "planted" not in run.stdout + run.stderr
+
+
+def test_a_key_of_the_log_that_makes_no_sense_is_not_repeated(tmp_path: Path, stripe: Indiscreet) -> None:
+    shop = Shop(tmp_path, f"sqlite:///{tmp_path}/ledger.db", stripe)
+    for mangled in ("planted", "PRIVATE+KEY+planted+00000000+planted"):
+        shop.server.environ["LEDGER_LOG_KEY"] = mangled
+        run = shop.server.command("serve", "--bind", "127.0.0.1:0")
+        assert run.returncode == 2
         assert "planted" not in run.stdout + run.stderr
 
 

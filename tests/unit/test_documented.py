@@ -18,6 +18,7 @@ from tests.support.cli import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+AUDIT = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 COMMANDS = dict(main.commands)
 
@@ -81,8 +82,8 @@ def test_every_setting_is_in_the_readme_as_it_is(setting: object) -> None:
 
 def test_no_setting_or_command_is_documented_that_is_not_there() -> None:
     known = {setting.name for setting in SETTINGS} | {"LEDGER_TEST_DATABASE_URL", "LEDGER_"}
-    mentioned = set(re.findall(r"LEDGER_[A-Z_]*", README + OPERATIONS + FORMATS))
-    run = set(re.findall(r"order-ledger ([a-z]+)", README + OPERATIONS + FORMATS))
+    mentioned = set(re.findall(r"LEDGER_[A-Z_]*", README + OPERATIONS + FORMATS + AUDIT))
+    run = set(re.findall(r"order-ledger ([a-z]+)", README + OPERATIONS + FORMATS + AUDIT))
 
     assert mentioned <= known
     assert run <= set(COMMANDS)

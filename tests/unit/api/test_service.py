@@ -123,8 +123,9 @@ def test_invented_methods_do_not_fill_the_memory(runtime: Any) -> None:
 MULTIPROCESS = """
 import sys
 from api.metrics import Metrics
+from projections.transparency import LogSizes
 class Health:
-    def head(self): return 7
+    def log_sizes(self): return LogSizes(7, 6, 5)
 metrics = Metrics(Health())
 for _ in range(3): metrics.observe("/orders", "GET", "200", 0.01)
 if "scrape" in sys.argv: sys.stdout.write(metrics.scrape().decode())
@@ -141,6 +142,7 @@ def test_metrics_of_several_processes_add_up(tmp_path: Path) -> None:
     values = samples(scrape.stdout)
     assert values['http_requests_total{method="GET",route="/orders",status="200"}'] == 9
     assert values["ledger_head_position"] == 7
+    assert (values["ledger_log_tree_size"], values["ledger_log_checkpoint_size"]) == (6, 5)
 
 
 def test_the_docs_page_works_offline_and_without_inline_scripts(client: Any) -> None:

@@ -1,0 +1,39 @@
+"""The digest of the state of all orders: what a replay comes to, and what the API serves, in one hash.
+
+SHA-256 over one line for each order, in order of id: ``ID STATUS VERSION DOCUMENT`` and a line feed, where DOCUMENT is
+the SHA-256 (hexadecimal) of the order's JSON as it is served, without ``clientSecret`` and ``status``, and without the
+closing brace.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from ledger.storage import Cursor
+from projections.live import LiveSet
+
+_ORDERS = "SELECT order_id, status, version, document FROM {orders} ORDER BY order_id"
+
+
+class OrderDigest:
+    """Takes orders by rising id; ``count`` is how many there were."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._hash = sha256()
+
+    def add(self, order_id: int, status: str, version: int, document: bytes) -> None:
+        """Adds an order; ``document`` is the hash of its document."""
+        self.count += 1
+        self._hash.update(f"{order_id} {status} {version} {document.hex()}\n".encode())
+
+    def __str__(self) -> str:
+        return self._hash.hexdigest()
+
+
+def digest_of_view(cursor: Cursor, live: LiveSet) -> OrderDigest:
+    """The digest of the orders that the API serves; inside ``snapshot``."""
+    digest = OrderDigest()
+    for order_id, status, version, document in cursor.stream(live.named(_ORDERS)):
+        digest.add(order_id, status, version, sha256(document.encode()).digest())
+    return digest

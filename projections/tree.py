@@ -1,0 +1,95 @@
+"""The transparency log's tree in the database: its tiles, its state, the checkpoints that were signed and their keys.
+
+``log_tree`` has one row: the tree's size, and its compact range as hashes one after the other. ``log_tiles`` has the
+tiles by level and index; the last one of a level is shorter until it is full, and holds those of smaller trees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from ledger.storage import Cursor
+from ledger.storage.database import Dialect
+from ledger.transparency.checkpoints import Checkpoint
+from ledger.transparency.merkle import HASH_SIZE, CompactRange, HashReader
+from ledger.transparency.notes import Note
+from ledger.transparency.tiles import TILE_HEIGHT, TILE_SIZE, TILE_WIDTH, reader_of_tiles, tile_root
+
+_STATE = "SELECT size, hashes FROM log_tree WHERE id = 1"
+_LATEST = "SELECT note FROM log_checkpoints ORDER BY size DESC LIMIT 1"
+_PUT_TILE = (
+    "INSERT INTO log_tiles (level, tile, hashes) VALUES (?, ?, ?)"
+    " ON CONFLICT (level, tile) DO UPDATE SET hashes = excluded.hashes"
+)
+
+
+def read_tree(cursor: Cursor) -> CompactRange:
+    """The tree as it is. Raises MalformedProof when its state makes no sense."""
+    rows = cursor.execute(_STATE)
+    return _compact(*rows[0]) if rows else CompactRange()
+
+
+def lock_tree(cursor: Cursor, dialect: Dialect) -> CompactRange:
+    """As ``read_tree``, and nobody else may change the tree until this transaction ends."""
+    cursor.execute("INSERT INTO log_tree (id, size, hashes) VALUES (1, 0, ?) ON CONFLICT (id) DO NOTHING", (b"",))
+    return _compact(*cursor.execute(f"{_STATE} FOR UPDATE" if dialect == "postgres" else _STATE)[0])
+
+
+def append_leaves(cursor: Cursor, tree: CompactRange, leaves: Sequence[bytes]) -> None:
+    """Appends leaf hashes to the tree that was locked in this transaction: to ``tree``, tiles and state."""
+    hashes, size = b"".join(leaves), tree.size
+    for level in range(64):
+        if not hashes:
+            break
+        begin, width = divmod(size, TILE_WIDTH)
+        tiles = _split(read_tile(cursor, level, begin)[: width * HASH_SIZE] + hashes)
+        cursor.executemany(_PUT_TILE, [(level, index, tile) for index, tile in enumerate(tiles, begin)])
+        hashes = b"".join(tile_root(tile) for tile in tiles if len(tile) == TILE_SIZE)
+        size >>= TILE_HEIGHT
+    tree.extend(leaves)
+    cursor.execute("UPDATE log_tree SET size = ?, hashes = ? WHERE id = 1", (tree.size, b"".join(tree.hashes)))
+
+
+def node_reader(cursor: Cursor) -> HashReader:
+    """Answers nodes of the stored tree, each tile read once; for one transaction or snapshot."""
+    return reader_of_tiles(lru_cache(maxsize=None)(lambda level, index: read_tile(cursor, level, index)))
+
+
+def read_tile(cursor: Cursor, level: int, index: int) -> bytes:
+    """The hashes of a tile, as many as there are; none for one that is not there."""
+    rows = cursor.execute("SELECT hashes FROM log_tiles WHERE level = ? AND tile = ?", (level, index))
+    return bytes(rows[0][0]) if rows else b""
+
+
+def read_tiles(cursor: Cursor, level: int) -> Iterator[tuple[int, bytes]]:
+    """The tiles of a level by index, rising; inside ``snapshot``."""
+    yield from cursor.stream("SELECT tile, hashes FROM log_tiles WHERE level = ? ORDER BY tile", (level,))
+
+
+def latest_note(cursor: Cursor) -> str | None:
+    """The latest checkpoint as it was signed; ``None`` when none was."""
+    rows = cursor.execute(_LATEST)
+    return str(rows[0][0]) if rows else None
+
+
+def latest_checkpoint(cursor: Cursor) -> tuple[Checkpoint, Note] | None:
+    """The latest checkpoint and its note. Raises MalformedProof."""
+    note = latest_note(cursor)
+    if note is None:
+        return None
+    parsed = Note.parse(note.encode())
+    return Checkpoint.parse(parsed.text), parsed
+
+
+def known_keys(cursor: Cursor) -> list[str]:
+    """The verifier keys of all keys that have signed checkpoints, in the order of their first use."""
+    return [row[0] for row in cursor.execute("SELECT verifier FROM log_keys ORDER BY first_size, verifier")]
+
+
+def _split(hashes: bytes) -> list[bytes]:
+    return [hashes[at : at + TILE_SIZE] for at in range(0, len(hashes), TILE_SIZE)]
+
+
+def _compact(size: int, hashes: bytes) -> CompactRange:
+    return CompactRange(size, [hashes[at : at + HASH_SIZE] for at in range(0, len(hashes), HASH_SIZE)])

@@ -1,0 +1,80 @@
+"""Following the log for its transparency log: the thread that every worker has, and ``follow``."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from threading import Event, Thread
+
+import click
+
+from ledger.errors import MalformedProof, NotProven, StorageUnavailable
+from projections.transparency import Follower
+from scripts.bootstrap import build
+from scripts.context import Session, pass_session
+from scripts.logs import log_to_stderr
+
+POLL_SECONDS = 0.4
+ALARM_SECONDS = 30.0
+"""How long a follower that has found the log changed waits before it looks, and says so, again."""
+
+_STOP_SECONDS = 10.0
+_log = logging.getLogger(__name__)
+
+
+def keep_following(follower: Follower, stopped: Event) -> None:
+    """Follows until it is stopped. An outage is waited out, and a log that was changed is told again and again."""
+    while not stopped.is_set():
+        pause = POLL_SECONDS
+        try:
+            if follower.step():
+                continue
+        except StorageUnavailable as error:
+            _log.warning("the transparency log waits for the database: %s", error)
+        except (NotProven, MalformedProof) as error:
+            _log.error("the transparency log stands still: %s", error)
+            pause = ALARM_SECONDS
+        stopped.wait(pause)
+
+
+class Following(Thread):
+    """A thread that follows. It ends when it is stopped, or by an error that nobody thought of, which it logs."""
+
+    def __init__(self, follower: Follower) -> None:
+        super().__init__(name="transparency-log", daemon=True)
+        self._follower = follower
+        self._stopped = Event()
+
+    def run(self) -> None:
+        """Follows."""
+        try:
+            keep_following(self._follower, self._stopped)
+        except Exception:
+            _log.critical("the follower of the transparency log has ended", exc_info=True)
+
+    def stop(self) -> None:
+        """Ends the thread after the step that it is in."""
+        self._stopped.set()
+        self.join(_STOP_SECONDS)
+
+
+@click.command("follow")
+@click.option("--once", is_flag=True, help="Follow what is there now, and end.")
+@pass_session
+def follow(session: Session, once: bool) -> None:
+    """Keep the transparency log, as the workers of serve do: for a ledger that is not served, or beside one."""
+    with build(session.settings) as runtime:
+        runtime.require_ready()
+        follower = runtime.follower()
+        if once:
+            while follower.step():
+                pass
+        else:
+            stopped = Event()
+            log_to_stderr(session.settings.log_level)
+            for each in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(each, lambda *_: stopped.set())
+            session.say("Following the log. Stop with Ctrl-C.")
+            keep_following(follower, stopped)
+        sizes = runtime.services.health.log_sizes()
+    session.say(f"The tree has {sizes.tree:,} events; the latest checkpoint covers {sizes.checkpoint:,}.")

@@ -1,0 +1,70 @@
+"""``keygen``, and the keys that sign the transparency log's checkpoints."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from ledger.errors import MalformedProof, SettingsError
+from ledger.settings import Settings
+from ledger.transparency.keys import SignerKey, check_name
+from scripts.context import Session, pass_session
+from scripts.files import whole_file
+from scripts.secret import read_private
+
+_PRIVATE = "PRIVATE+KEY+"
+
+
+@click.command("keygen")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--name", metavar="NAME", help="Name of the key, such as log.example/orders (LEDGER_LOG_ORIGIN).")
+@pass_session
+def keygen(session: Session, file: Path, name: str | None) -> None:
+    """Make a signer key of the transparency log in FILE, for its owner only; prints its verifier key, for everybody."""
+    name = name or session.settings.log_origin
+    if name is None:
+        raise click.UsageError("Say whose key it is with --name, or set LEDGER_LOG_ORIGIN.")
+    if file.exists() or file.is_symlink():
+        raise click.UsageError(f"{file} is there already; a key is never written over.")
+    try:
+        key = SignerKey.generate(name, secrets.token_bytes)
+    except MalformedProof as error:
+        raise click.UsageError(str(error)) from error
+    with whole_file(file) as target:
+        target.write(f"{key.secret_text}\n".encode())
+    click.echo(str(key.verifier))
+
+
+def log_signers(settings: Settings) -> list[SignerKey]:
+    """The keys of LEDGER_LOG_KEY; raises SettingsError when one can't be used."""
+    return [_signer(key) for key in settings.log_keys]
+
+
+def with_log_keys(settings: Settings) -> Settings:
+    """The settings with the texts of the keys in place of the files that have them; raises SettingsError."""
+    return replace(settings, log_keys=tuple(key.secret_text for key in log_signers(settings)))
+
+
+def log_origin(settings: Settings, signers: Sequence[SignerKey]) -> str:
+    """The origin of checkpoints: as configured, or the first key's name; raises SettingsError for one that is none."""
+    origin = settings.log_origin or (signers[0].name if signers else "")
+    try:
+        if origin:
+            check_name(origin)
+    except MalformedProof as error:
+        raise SettingsError(f"LEDGER_LOG_ORIGIN: {error}") from error
+    return origin
+
+
+def _signer(key: str) -> SignerKey:
+    try:
+        return SignerKey.parse(key if key.startswith(_PRIVATE) else read_private(Path(key)))
+    except MalformedProof as error:
+        raise SettingsError(f"LEDGER_LOG_KEY: {error}") from error
+    except OSError as error:
+        # It is not repeated: it may be a key that was mangled, and no path at all.
+        raise SettingsError(f"LEDGER_LOG_KEY: the file that it names can't be read: {error.strerror}") from error

@@ -1,0 +1,97 @@
+"""The thread that follows: what it waits out, what it keeps saying, and how its death is noticed."""
+
+from __future__ import annotations
+
+import logging
+from threading import Event
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ledger.errors import NotProven, StorageUnavailable
+from projections.health import Health
+from scripts.follow import ALARM_SECONDS, POLL_SECONDS, Following, keep_following
+
+
+class Stopped:
+    """Is set once it was waited for so often; notes how long each wait was."""
+
+    def __init__(self, waits: int) -> None:
+        self.waits: list[float] = []
+        self._most = waits
+
+    def is_set(self) -> bool:
+        return len(self.waits) == self._most
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+
+def stepping(*results: bool | Exception) -> Any:
+    """A follower whose steps end so, one after the other."""
+    left = list(results)
+
+    def step() -> bool:
+        result = left.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    return SimpleNamespace(step=step, left=left)
+
+
+def test_it_goes_on_at_once_while_there_is_more() -> None:
+    stopped, follower = Stopped(1), stepping(True, True, False)
+
+    keep_following(follower, stopped)  # type: ignore[arg-type]
+
+    assert stopped.waits == [POLL_SECONDS]
+    assert follower.left == []
+
+
+@pytest.mark.parametrize(
+    ("error", "level", "pause"),
+    [(StorageUnavailable("gone"), "WARNING", POLL_SECONDS), (NotProven("changed"), "ERROR", ALARM_SECONDS)],
+)
+def test_it_tells_what_keeps_it_and_looks_again(
+    caplog: pytest.LogCaptureFixture, error: Exception, level: str, pause: float
+) -> None:
+    stopped = Stopped(2)
+
+    with caplog.at_level(logging.WARNING):
+        keep_following(stepping(error, False), stopped)  # type: ignore[arg-type]
+
+    assert stopped.waits == [pause, POLL_SECONDS]
+    assert [record.levelname for record in caplog.records] == [level]
+    assert str(error) in caplog.text
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health(SimpleNamespace())  # type: ignore[arg-type]  the database is not asked once something is wrong
+
+
+def test_a_thread_that_has_died_is_noticed(health: Health, caplog: pytest.LogCaptureFixture) -> None:
+    following = Following(stepping(RuntimeError("nobody thought of this")))
+    health.watch(following.is_alive)
+    following.start()
+    following.join()
+
+    assert "The follower of the transparency log has ended" in (health.problem() or "")
+    assert "nobody thought of this" in caplog.text
+
+
+def test_a_thread_ends_when_it_is_stopped() -> None:
+    stepped = Event()
+
+    def step() -> bool:
+        stepped.set()
+        return False
+
+    following = Following(SimpleNamespace(step=step))  # type: ignore[arg-type]
+    following.start()
+    stepped.wait()
+    following.stop()
+
+    assert not following.is_alive()
