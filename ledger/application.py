@@ -131,7 +131,7 @@ class OrderLedger(Application[str]):
         if amount_in_cents is not None:
             _check_amount("amountInCents", amount_in_cents)
         # Whatever is sent with the key: the first request may have been carried out though its answer was lost.
-        key = f"refund-{order_id}-{key_digest(actor, cause) or self._ports.new_token()}"
+        key = f"refund-{key_digest(actor, cause) or self._ports.new_token()}"
 
         def attempt() -> RefundOutcome:
             receipt = receipt_of(self._ports.receipts, actor, cause)
@@ -229,11 +229,12 @@ class OrderLedger(Application[str]):
         can't be closed now is left to reconciliation, as it is when the process ends here.
         """
         try:
-            self._ports.gateway.cancel_intent(order.payment_intent_id)
+            outcome = self._ports.gateway.cancel_intent(order.payment_intent_id).status
         except (PaymentsUnavailable, UnknownPayment, StorageUnavailable) as error:
-            _log.warning(
-                "the payment of order %s is still open, and the order is %s: %s", order.order_id, order.status, error
-            )
+            outcome = f"unknown: {error}"
+        if outcome != "canceled":
+            message = "order %s is %s, and its payment could not be cancelled; its status is %s"
+            _log.warning(message, order.order_id, order.status, outcome)
 
     def _saved(self, order: Order, *, replayed: bool = False) -> Outcome:
         self.save(order)

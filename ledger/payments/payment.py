@@ -31,7 +31,7 @@ _RANK = {kind: rank for rank, kind in enumerate(_PHASES, 1)}
 _FINAL = frozenset({PaymentKind.CANCELED, PaymentKind.RECEIVED})
 _UNDONE = frozenset({"failed", "canceled"})
 _REFUND_RANK = {"succeeded": 1, "failed": 2, "canceled": 2}
-_DISPUTE_RANK = {"warning_closed": 1, "prevented": 1, "lost": 2, "won": 3}
+_DISPUTE_RANK = {"warning_closed": 1, "prevented": 1, "charge_refunded": 1, "lost": 2, "won": 3}
 """How final statuses are; those that are not here are all under way. A lost dispute may yet be won."""
 
 _PhaseOrder = tuple[int, str, int]

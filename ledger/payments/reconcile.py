@@ -161,14 +161,13 @@ class Reconciler:
         if not any(comparison.differences(intent, standing)):
             return
         anew = self._now()
-        intent = self.gateway.retrieve_intent(intent.id)
+        # The order first: what happens in between is then the gateway's news, and no sum that it can't explain.
         standing = _standing_of(intent, self.standings.of([intent]))
+        intent = self.gateway.retrieve_intent(intent.id)
         for difference in anew.differences(intent, standing):
-            yield from self._dealt_with(difference, anew, intent, standing)
+            yield from self._dealt_with(difference, intent, standing)
 
-    def _dealt_with(
-        self, difference: Difference, comparison: Comparison, intent: Intent, standing: Standing | None
-    ) -> Iterator[Finding]:
+    def _dealt_with(self, difference: Difference, intent: Intent, standing: Standing | None) -> Iterator[Finding]:
         order_id = standing.order_id if standing else intent.order_id or 0
         if difference.known:
             state, remedy = State.KNOWN, difference.remedy
@@ -182,7 +181,7 @@ class Reconciler:
         else:
             after = self.gateway.cancel_intent(intent.id)
             if after.status != "canceled":  # since it was seen open it was paid, or is being paid
-                yield from self._not_cancelled(comparison, after, standing)
+                yield from self._not_cancelled(after)
                 return
             state, remedy = State.MENDED, "cancelled"
         yield Finding(order_id, intent.id, difference.what, remedy, state)
@@ -193,10 +192,11 @@ class Reconciler:
         self.ledger.record_payment(notice, actor=_PAYMENTS, cause=Cause(request_id=self.run_id))
         return Finding(order_id, notice.intent_id, what, "recorded", State.MENDED)
 
-    def _not_cancelled(self, comparison: Comparison, intent: Intent, standing: Standing | None) -> Iterator[Finding]:
+    def _not_cancelled(self, intent: Intent) -> Iterator[Finding]:
+        comparison, standing = self._now(), _standing_of(intent, self.standings.of([intent]))
         for difference in comparison.differences(intent, standing):
             if not difference.cancel:
-                yield from self._dealt_with(difference, comparison, intent, standing)
+                yield from self._dealt_with(difference, intent, standing)
 
 
 def _standing_of(intent: Intent, standings: Sequence[Standing]) -> Standing | None:

@@ -24,7 +24,7 @@ from ledger.payments.stripe_objects import Stamp, dispute_of, intent_of, refund_
 from ledger.payments.stripe_refusals import is_outage, misunderstood, of_amount, of_intent, of_refund, translated
 
 if TYPE_CHECKING:  # a thousand modules, of which none is needed to run
-    from stripe.params import PaymentIntentCreateParams, RefundCreateParams
+    from stripe.params import PaymentIntentCreateParams, RefundCreateParams, RefundListParams
 
 API_VERSION = "2026-10-28.endive"
 """The API whose objects are read here, whatever the account's default: https://docs.stripe.com/api/versioning"""
@@ -153,9 +153,15 @@ class StripeGateway:
         return (dispute for dispute in listed if dispute is not None)
 
     def _refund_for(self, idempotency_key: str, intent_id: str) -> stripe.Refund | None:
-        """Among the latest hundred of the intent."""
-        listed = self._refunds.list({"payment_intent": intent_id, "limit": _PAGE})
-        return next((each for each in listed.data if _metadata(each).get(_REQUEST) == idempotency_key), None)
+        params: RefundListParams = {"payment_intent": intent_id, "limit": _PAGE}
+        while True:
+            page = self._refunds.list(params)
+            for refund in page.data:
+                if refund.metadata and refund.metadata.to_dict().get(_REQUEST) == idempotency_key:
+                    return refund
+            if not page.has_more:
+                return None
+            params["starting_after"] = page.data[-1].id
 
     def _all(
         self, list_page: Callable[[Any], stripe.ListObject[Listed]], read: Callable[[Listed], T], **params: object
@@ -193,7 +199,3 @@ def _unstuck(create: Callable[[str], T], idempotency_key: str, failure: type[str
 
 def _from(since: datetime) -> dict[str, int]:
     return {"gte": int(since.timestamp())}
-
-
-def _metadata(found: stripe.Refund) -> dict[str, Any]:
-    return found.metadata.to_dict() if found.metadata else {}

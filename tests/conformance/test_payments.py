@@ -240,7 +240,7 @@ def test_the_key_of_a_refund_stands_for_it_whatever_comes_with_it(store: Store) 
     intent_id = json.loads(store.ledger.history(1)[0].body)["payment_intent_id"]
     # As when the first request's commit was lost: the gateway has the refund, and the log does not.
     digest = key_digest(STAFF, Cause(idempotency_key="k", request_hash="a"))
-    made = store.gateway.refund(intent_id, 500, f"refund-1-{digest}")
+    made = store.gateway.refund(intent_id, 500, f"refund-{digest}")
     with pytest.raises(IdempotencyKeyReused):
         refund(store, 600, cause=Cause(idempotency_key="k", request_hash="b"))
     again = refund(store, 500, cause=Cause(idempotency_key="k", request_hash="a"))
@@ -288,8 +288,19 @@ def test_a_move_that_is_made_is_answered_though_the_payment_could_not_be_closed(
     store.ledger = store.with_gateway(Out(store.database))
     place(store)
     assert move(store, Status.DECLINED, STAFF) == Outcome(1, 2, Status.DECLINED)
-    assert "the payment of order 1 is still open" in caplog.text
+    assert "order 1 is declined, and its payment could not be cancelled" in caplog.text
     store.assert_sound()
+
+
+def test_a_bank_payment_that_can_not_be_stopped_is_told(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    class Processing(SandboxGateway):
+        def cancel_intent(self, intent_id: str) -> Intent:
+            return replace(self.retrieve_intent(intent_id), status="processing")
+
+    store.ledger = store.with_gateway(Processing(store.database))
+    place(store)
+    assert move(store, Status.ORDER_PAID, STAFF).status is Status.ORDER_PAID
+    assert "its status is processing" in caplog.text
 
 
 def test_a_dispute_in_another_currency_is_counted_and_its_amount_is_not(store: Store) -> None:

@@ -540,3 +540,32 @@ def test_reservations_are_forgotten_a_day_later_and_only_with_fix(desk: Desk) ->
     assert reserved() == 1
     desk.reconcile(fix=True, late=day + HOUR)
     assert reserved() == 0
+
+
+def test_paid_by_a_retry_while_it_is_being_cancelled(desk: Desk) -> None:
+    """The intent had no order when it was looked at, and has one that is paid when cancelling it fails."""
+    order_id, _ = desk.order()
+    with desk.database.read() as cursor:
+        rows = {table: cursor.execute(f"SELECT * FROM {table}") for table in ("orders", "payment_intents", "events")}
+    _without(desk, rows)
+
+    def committed_and_paid(intent: str) -> None:
+        _again(desk, rows)
+        desk.stripe.pay(intent)
+
+    desk.gateway.before_cancel = committed_and_paid
+
+    assert whats(desk.reconcile(fix=True)) == ["19.99 usd was received, which the order does not know"]
+    assert desk.status(order_id) == "order_paid"
+
+
+def _without(desk: Desk, rows: dict[str, list[tuple[object, ...]]]) -> None:
+    with desk.database.write() as cursor:
+        for table in rows:
+            cursor.execute(f"DELETE FROM {table}")
+
+
+def _again(desk: Desk, rows: dict[str, list[tuple[object, ...]]]) -> None:
+    with desk.database.write() as cursor:
+        for table, kept in rows.items():
+            cursor.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(kept[0]))})", kept)

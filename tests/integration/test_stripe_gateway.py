@@ -332,6 +332,26 @@ def test_a_key_that_stands_for_another_refund(gateway: StripeGateway, stripe: St
     assert len(stripe.refunds) == 1
 
 
+def test_a_key_refunds_one_order_only(gateway: StripeGateway, stripe: StripeServer) -> None:
+    first, second = create(gateway).id, create(gateway, key="order-18").id
+    for intent_id in (first, second):
+        stripe.pay(intent_id)
+    gateway.refund(first, 500, "refund-key")
+    with pytest.raises(IdempotencyKeyReused):
+        gateway.refund(second, 500, "refund-key")
+    assert len(stripe.refunds) == 1
+
+
+def test_a_refund_behind_many_others_is_found(gateway: StripeGateway, stripe: StripeServer) -> None:
+    intent_id = create(gateway).id
+    stripe.pay(intent_id)
+    lost = gateway.refund(intent_id, 5, "refund-lost")
+    for _ in range(110):
+        stripe.refund(intent_id, 1)
+    stripe.forget_keys()
+    assert gateway.refund(intent_id, 5, "refund-lost") == lost
+
+
 def test_what_was_not_paid_can_not_be_refunded(gateway: StripeGateway) -> None:
     with pytest.raises(RefundRefused, match="nothing was received"):
         gateway.refund(create(gateway).id, None, "refund-17")
