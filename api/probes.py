@@ -78,7 +78,8 @@ class ServiceRoutes:
     def get_readiness(self) -> Response:
         """Whether the service can work
 
-        Asks the database, and looks whether schema and views are this release's.
+        Asks the database, and looks whether schema and views are this release's, and whether this process still follows
+        the transparency log.
         """
         try:
             reason = self._health.problem()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from projections.transparency import log_sizes
 from projections.tree import latest_note
 from projections.verify import verify_database
 from tests.support.busy import log_key
+from tests.support.cli import CLI, ROOT
 from tests.support.server import Server
 
 KEY = log_key()
@@ -67,6 +70,22 @@ def test_checkpoints_come_by_themselves_and_survive_a_kill(following: Server, da
     assert verdict.findings.faults == []
     assert verdict.events == 2 * ORDERS
     database.close()
+
+
+def test_the_command_follows_until_it_is_told_to_stop(tmp_path: Path, database_url: str) -> None:
+    server = Server(tmp_path, database_url)
+    server.environ["LEDGER_LOG_KEY"] = KEY.secret_text
+    assert server.command("seed", "--orders", "3").returncode == 0
+    database = open_database(database_url)
+    size = log_sizes(database).head
+    command = (*CLI, "follow")
+    with subprocess.Popen(command, env=server.environ, cwd=ROOT, stderr=subprocess.PIPE, text=True) as following:
+        assert checkpoint_of(database, size).size == size
+        following.send_signal(signal.SIGTERM)
+        _, told = following.communicate(timeout=SECONDS)
+    database.close()
+    assert following.returncode == 0
+    assert told.splitlines()[-1] == f"The tree has {size} events; the latest checkpoint covers {size}."
 
 
 def test_a_key_that_can_not_be_used_stops_the_start_with_one_line(tmp_path: Path) -> None:

@@ -174,6 +174,7 @@ WHOLE_FILES: dict[str, Callable[[list[str]], list[str]]] = {
     "swapped": lambda lines: [lines[0], lines[2], lines[1], *lines[3:]],
     "twice": lambda lines: [*lines[:3], *lines[2:]],
     "not json": lambda lines: [*lines[:2], "{\n", *lines[3:]],
+    "two in one": lambda lines: [*lines[:2], lines[2].rstrip() + lines[3], *lines[4:]],
     "cut off": lambda lines: [*lines[:2], lines[2][:-10]],
 }
 THIRD_LINES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -204,6 +205,7 @@ def spoil(lines: list[str], how: str) -> list[str]:
         ("swapped", "Position 2: missing; 3 follows on 1."),
         ("twice", "Position 3: stands behind position 3."),
         ("not json", "line 3: The line is not JSON."),
+        ("two in one", "line 3: The line goes on after its object."),
         ("cut off", "line 3 is cut off."),
         ("further member", "line 3: The line is not an object of position, stream"),
         ("version", "Position 3: version 2 of order-3, where version 1 comes next."),
@@ -229,6 +231,24 @@ def test_what_is_not_a_whole_log_is_refused_and_leaves_nothing(
     file.write_text("".join(lines_of(sqlite_busy)), newline="\n")
     empty.run("import", file)
     assert empty.log() == sqlite_busy.log()
+
+
+def test_an_import_of_many_batches_is_all_or_nothing(tmp_path: Path, database_url: str) -> None:
+    source = Ledger(tmp_path, f"sqlite:///{tmp_path}/source.db")
+    source.run("seed", "--orders", "700", "--users", "5")
+    lines = lines_of(source)
+    assert len(lines) > 2000
+    file = tmp_path / "log.jsonl"
+    file.write_text("".join([*lines[:-1], lines[-1].replace('"position":', '"position":1')]), newline="\n")
+    target = Ledger(tmp_path, database_url)
+
+    target.run("import", file, code=1)
+    assert target.log() == []
+    file.write_text("".join(lines), newline="\n")
+    target.run("import", file)
+
+    assert target.log() == source.log()
+    assert "sound" in target.run("doctor").stdout
 
 
 def test_a_compressed_file_that_is_cut_off_is_refused(sqlite_busy: Ledger, empty: Ledger) -> None:

@@ -162,6 +162,14 @@ DATABASE_CASES: dict[str, tuple[list[str], str]] = {
         "tile 0 of level 0 is not that of a tree of 16 events",
     ),
     "the state of the tree": (["UPDATE log_tree SET size = 15"], "the state of the tree: 1 hashes are no tree of 15"),
+    "a state of another tree": (
+        ["UPDATE log_tree SET hashes = (SELECT substr(hashes, 1, 32) FROM log_tiles WHERE level = 0)"],
+        "the state of the tree is not that of its tiles",
+    ),
+    "a checkpoint that is none": (
+        ["UPDATE log_checkpoints SET note = 'nonsense'"],
+        "stored checkpoint of 16: The note has no signatures at its end",
+    ),
     "the tiles gone": (["DELETE FROM log_tiles"], "tile 0 of level 0 is missing"),
     "a checkpoint": (
         ["UPDATE log_checkpoints SET note = replace(note, '16', '15')"],
@@ -190,6 +198,24 @@ def test_what_is_not_even_text_is_named(sound: Audited) -> None:
 
     assert "wrong: position 4: its stream, type or body is not text" in told
     assert "wrong: position 7 (order-1 version 4): this is not the event that was logged here" in told
+
+
+def test_a_checkpoint_that_is_none_among_others_is_named(sound: Audited) -> None:
+    sound.ledger.run("seed", "--orders", "1")
+    sound.ledger.run("follow", "--once")
+    sound.plant("UPDATE log_checkpoints SET note = 'nonsense' WHERE size = 16")
+
+    assert "wrong: stored checkpoint of 16: The note has no signatures" in sound.verify(code=1).stdout
+
+
+def test_of_very_many_faults_the_rest_are_counted(sound: Audited, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound.write([line.replace("recordedAt", "recordedat") for line in sound.lines()])
+    monkeypatch.setattr("projections.audit.MAX_FAULTS", 10)
+
+    told = sound.verify_file(code=1).stdout.splitlines()
+
+    assert told[:11] == [*told[:10], "wrong: and 7 more"]  # 16 lines, and a checkpoint of 16 events
+    assert all(line.startswith("wrong: line ") for line in told[:10])
 
 
 def forget_the_tree(audited: Audited, *keys: Any) -> None:

@@ -95,10 +95,12 @@ class Shop:
         return run.stdout.splitlines()
 
     def age(self) -> None:
-        """All intents at Stripe grow older than the time in which an order may still be committed."""
+        """All intents and reservations grow older than the time in which an order may still be committed."""
         with self.stripe.lock:
             for intent in self.stripe.intents.values():
                 intent["created"] -= AGED
+        with self.database() as database, database.write() as cursor:
+            cursor.execute("UPDATE order_reservations SET reserved_at = '2026-01-01T00:00:00.000000Z'")
 
     def log(self) -> list[RecordedEvent]:
         """Every event."""
