@@ -148,6 +148,27 @@ class HistoryEventSchema(Strict):
     )
 
 
+class ProvenEventSchema(Strict):
+    """An event of an order, and what proves that it is in the log."""
+
+    position = _required_integer(**IDS)
+    version = _required_integer(**IDS)
+    leaf = _required_text(description="What is hashed of it: docs/audit.md.")
+    proof = fields.String(
+        required=True, allow_none=True, metadata={"description": "A tlog-proof; null while no checkpoint has it."}
+    )
+
+
+class ConsistencySchema(Strict):
+    """That the log of one size begins with the log of another."""
+
+    old = fields.Integer(required=True, data_key="from", metadata={"minimum": 0})
+    to = _required_integer(minimum=0)
+    hashes = fields.List(
+        fields.String(), required=True, metadata={"description": "In base64, in the order of RFC 6962, section 2.1.2."}
+    )
+
+
 class IntentSchema(Strict):
     """A Stripe PaymentIntent that belongs to no order."""
 

@@ -25,6 +25,7 @@ from api.problems import allow, handle_errors
 from api.request_ids import current_request_id, fresh_request_id
 from api.services import Services
 from api.strict_json import MAX_BYTES, MAX_INTEGER
+from api.transparency import TransparencyRoutes
 from api.webhooks import WebhookRoutes
 
 STREAMS = 4
@@ -73,12 +74,14 @@ def create_app(
     tokens: TokenVerifier,
     *,
     streams: int = STREAMS,
+    public_log: bool = False,
     new_request_id: Callable[[], str] = fresh_request_id,
     timer: Callable[[], float] = perf_counter,
 ) -> Flask:
     """The WSGI application. It holds no state of its own but metrics and verified tokens.
 
-    At most ``streams`` clients at a time follow the log: each takes up a thread.
+    At most ``streams`` clients at a time follow the log: each takes up a thread. ``public_log``: anybody may read the
+    transparency log.
     """
     app = LedgerApp()
     metrics = Metrics(services.health)
@@ -89,6 +92,7 @@ def create_app(
         OrderRoutes(services, callers),
         HistoryRoutes(services, callers),
         AuditRoutes(services, callers, streams),
+        TransparencyRoutes(services, callers, public=public_log),
         PaymentRoutes(services, callers),
         WebhookRoutes(services, metrics),
         LeadRoutes(services, callers),

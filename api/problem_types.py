@@ -25,6 +25,15 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
             "The log ends before that position. To a reader who has seen an event there this says that the log was cut "
             "off, or that this is another ledger.",
         ),
+        "no-such-tile": ProblemType(
+            404, "No such tile", "The path is not that of a tile, or the log's tree has not as many entries yet."
+        ),
+        "no-checkpoint": ProblemType(
+            404, "No checkpoint", "No checkpoint of the log was signed yet, or there is no key to sign with."
+        ),
+        "not-proven-yet": ProblemType(
+            503, "Not proven yet", "The event is recorded, and no signed checkpoint has it yet: ask again soon.", 1
+        ),
         "too-many-streams": ProblemType(
             429, "Too many streams", "As many clients as there is room for follow the log already; try again later.", 5
         ),

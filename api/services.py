@@ -13,6 +13,7 @@ from projections.leads import LeadReads
 from projections.log import LogReads
 from projections.orders import OrderReads
 from projections.payments import PaymentReads
+from projections.proofs import ProofReads
 
 if TYPE_CHECKING:
     from ledger.payments.stripe_notices import StripeWebhooks  # imports the stripe library, which takes its time
@@ -27,6 +28,7 @@ class Services:
     payments: PaymentReads
     history: HistoryReads
     log: LogReads
+    proofs: ProofReads
     leads: LeadReads
     catalogue: Catalogue
     health: Health

@@ -40,6 +40,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LEDGER_STRIPE_API_BASE", "https://api.stripe.com", "where Stripe's API is; elsewhere for tests"),
     Setting("LEDGER_STRIPE_TIMEOUT", "10", "seconds that a call to Stripe may take with its retries, 0.1 to 60"),
     Setting("LEDGER_LOG_KEY", "", "signer key of the transparency log, or its path; two with a comma", secret=True),
+    Setting("LEDGER_PUBLIC_LOG", "no", "yes: anybody may read the transparency log, every event's text included"),
     Setting("LEDGER_LOG_ORIGIN", "", "origin line of the log's checkpoints; empty: the name of the signer key"),
     Setting("LEDGER_BIND", "127.0.0.1:8000", "address:port that serve listens on"),
     Setting("LEDGER_WORKERS", "2", "worker processes of serve, 1 to 64"),
@@ -104,6 +105,7 @@ class Settings:
     stripe_api_base: str
     stripe_timeout: float
     log_keys: tuple[str, ...]
+    public_log: bool
     log_origin: str | None
     bind: str
     workers: int
@@ -143,6 +145,7 @@ class Settings:
             stripe_api_base=read.stripe_base("LEDGER_STRIPE_API_BASE"),
             stripe_timeout=read.number("LEDGER_STRIPE_TIMEOUT", 0.1, 60),
             log_keys=tuple(key.strip() for key in read.text("LEDGER_LOG_KEY").split(",") if key.strip()),
+            public_log=read.choice("LEDGER_PUBLIC_LOG", ("no", "yes")) == "yes",
             log_origin=read.optional("LEDGER_LOG_ORIGIN"),
             bind=read.matching("LEDGER_BIND", r"(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}|unix:.+"),
             workers=read.integer("LEDGER_WORKERS", 1, 64),

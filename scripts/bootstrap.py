@@ -34,6 +34,7 @@ from projections.log import LogReads
 from projections.migrate import migrate, outdated
 from projections.orders import OrderReads
 from projections.payments import PaymentReads
+from projections.proofs import ProofReads
 from projections.rebuild import NOBODY, Watcher
 from projections.store import VIEWS
 from projections.transparency import Follower
@@ -88,7 +89,8 @@ class Runtime:
         from api.app import create_app  # noqa: PLC0415
 
         streams = max(1, self.settings.threads // 4)
-        return create_app(self.services, token_verifier(self.settings), streams=streams)
+        verifier, public = token_verifier(self.settings), self.settings.public_log
+        return create_app(self.services, verifier, streams=streams, public_log=public)
 
     def close(self) -> None:
         """Closes every connection."""
@@ -125,6 +127,7 @@ def build(settings: Settings) -> Runtime:
         payments=PaymentReads(views),
         history=HistoryReads(database),
         log=LogReads(database),
+        proofs=ProofReads(database),
         leads=LeadReads(views),
         catalogue=catalogue,
         health=Health(database),

@@ -91,11 +91,11 @@ def runtime() -> Iterator[Runtime]:
 def make_app(runtime: Runtime, clock: SetClock) -> Callable[..., Flask]:
     """Makes the application, with services replaced by name."""
 
-    def make(**services: Any) -> Flask:
+    def make(*, public_log: bool = False, **services: Any) -> Flask:
         changed: Services = replace(runtime.services, **services)
         numbers = iter(range(1, 1_000_000))
         verifier = TokenVerifier(TokenPolicy(secret=SECRET), clock)
-        return create_app(changed, verifier, new_request_id=lambda: f"made-{next(numbers)}")
+        return create_app(changed, verifier, new_request_id=lambda: f"made-{next(numbers)}", public_log=public_log)
 
     return make
 
