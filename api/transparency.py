@@ -35,7 +35,7 @@ class TransparencyRoutes:
         """The routes with their documentation."""
         routes = openapi.blueprint(
             "Transparency log",
-            "Signed checkpoints, and what proves that nothing was changed. Where the log is public, no token is needed.",
+            "Signed checkpoints, and proofs that nothing was changed. Where the log is public, no token is needed.",
         )
         openapi.operation(routes, "/log/checkpoint", "GET", self.get_checkpoint, **transparency_doc.CHECKPOINT)
         openapi.operation(routes, "/log/tile/<path:tile>", "GET", self.get_tile, **transparency_doc.TILE)
