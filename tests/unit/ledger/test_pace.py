@@ -65,16 +65,19 @@ def test_nobody_is_waited_for_on_a_quiet_database(pace: Pace, clock: Clock) -> N
 def test_others_get_their_turn_while_they_write(pace: Pace, clock: Clock) -> None:
     pace.saw(7)
     pace.saw(8)
-    transaction(pace, clock, 0.03)
+    transaction(pace, clock, 0.01)
     pace.wait()
     assert clock.slept == [0.025]
-    transaction(pace, clock, 0.03)
+    transaction(pace, clock, 0.01)
     clock.now += 0.02
     pace.wait()
     assert clock.slept == [0.025, 0.005]
-    transaction(pace, clock, 0.03)
+    transaction(pace, clock, 0.4)
+    pace.wait()
+    assert clock.slept == [0.025, 0.005, 0.15]  # as for an index: who has polled for so long looks rarely
+    transaction(pace, clock, 0.01)
     clock.now += 1
     pace.wait()
-    assert clock.slept == [0.025, 0.005]
+    assert clock.slept == [0.025, 0.005, 0.15]
     clock.now += 2
     assert not pace.busy
