@@ -83,6 +83,7 @@ def rebuild(
     with database.bulk(_job_name(view), wait=wait) as bulk:
         if if_missing and _is_there(bulk, view, known):
             return Progress(view.name, "done", bulk.head(), bulk.head(), 0)
+        watcher.tell(Progress(view.name, "starting", 0, bulk.head(), 0))
         begun = _resumed(bulk, view, skipping=set_aside is not None) or _begun(bulk, view)
         job = _Job(bulk, view, begun, known=known, watcher=watcher, set_aside=set_aside)
         job.copy("copying", bulk.head())
