@@ -31,8 +31,8 @@ from projections.live import LiveViews
 from projections.migrate import migrate, outdated
 from projections.orders import OrderReads
 from projections.payments import PaymentReads
-from projections.rebuild import NOBODY, Watcher
 from projections.store import VIEWS
+from projections.watcher import NOBODY, Watcher
 from scripts.gateway import choose_gateway, make_webhooks
 
 

@@ -117,8 +117,8 @@ def test_an_empty_ledger_has_views_to_be_rebuilt_too(shell: Shell) -> None:
 
 @pytest.mark.usefixtures("filled")
 def test_a_second_one_is_told_so(shell: Shell, database_url: str) -> None:
-    with opened_store(database_url) as store, store.database.bulk("rebuild-of-orders"):
-        assert "Another rebuild-of-orders is running" in shell.run("rebuild", "orders", code=1).stderr
+    with opened_store(database_url) as store, store.database.bulk("rebuild of orders"):
+        assert "Another rebuild of orders is running" in shell.run("rebuild", "orders", code=1).stderr
 
 
 @pytest.mark.usefixtures("filled")

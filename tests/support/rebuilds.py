@@ -16,9 +16,10 @@ from ledger.cart import CartItem
 from ledger.leads import LeadMove
 from ledger.statuses import Status
 from ledger.storage import open_database
-from projections.rebuild import Watcher, rebuild, roll_back
+from projections.rebuild import rebuild, roll_back
 from projections.store import VIEWS
 from projections.view import View
+from projections.watcher import Watcher
 from tests.support.storages import CUSTOMER, PAYMENTS, STAFF, Store, opened_store
 
 Ends = tuple[Any, Any, Any]

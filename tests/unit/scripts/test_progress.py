@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from projections.rebuild import Progress
+from projections.watcher import Progress
 from scripts.progress import Meter, Reading, heartbeat
 
 
