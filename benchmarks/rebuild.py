@@ -83,6 +83,7 @@ class Case:
             "database": self.database,
             "way": self.way,
             "events": self.events,
+            "log": f"{self.events:,} events",
             "per_second": rate and rate._asdict(),
             "peak_mib": peak and peak._asdict(),
             "rounds": [asdict(each) for each in self.rounds],

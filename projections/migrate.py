@@ -10,9 +10,10 @@ from ledger.storage.database import Dialect
 from ledger.storage.schema import SCHEMA_VERSION, create_schema, exists, for_dialect, schema_version
 from projections import shadow as shadows
 from projections.live import UnknownViews, live_set
-from projections.rebuild import NOBODY, Watcher, rebuild
+from projections.rebuild import rebuild
 from projections.store import VIEWS
 from projections.view import View
+from projections.watcher import NOBODY, Watcher
 
 ANOTHER_RELEASES = "The database was made by another release of the ledger; this one does not understand it."
 

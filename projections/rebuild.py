@@ -8,9 +8,8 @@ The former table stays until the next rebuild, and can be swapped back once it h
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from ledger.errors import LedgerError
@@ -26,42 +25,13 @@ from projections.live import live_set
 from projections.poison import UNFOLDABLE, PoisonEvent, SetAside, sifted
 from projections.shadow import Shadow
 from projections.view import EventFacts, View
+from projections.watcher import NOBODY, Progress, Watcher
 
 TAIL = 500
 """Events that the swap may still have to take in while nobody else appends: some milliseconds' work."""
 
-PHASES = ("copying", "writing", "indexing", "clearing", "catching up", "swapping", "locked", "exchanged", "done")
-"""The moments that a watcher is called at, in this order; "writing", "locked" and "exchanged" are in transactions."""
-
 _PATIENCE = 0.2
 """Seconds between two attempts to swap: those whom the first one held up are through by then."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a rebuild is: ``done`` events of the log, which ends at ``head``, and how many of them were set aside."""
-
-    view: str
-    phase: str
-    done: int
-    head: int
-    skipped: int
-
-
-def _ignore(_: object) -> None:
-    return
-
-
-@dataclass(frozen=True, slots=True)
-class Watcher:
-    """Who is told: ``tell`` how far it is, ``at`` each phase's name as it begins (tests kill the process there)."""
-
-    tell: Callable[[Progress], None] = _ignore
-    at: Callable[[str], None] = _ignore
-    sleep: Callable[[float], None] = time.sleep
-
-
-NOBODY = Watcher()
 
 
 def rebuild(
@@ -83,8 +53,9 @@ def rebuild(
     with database.bulk(_job_name(view), wait=wait) as bulk:
         if if_missing and _is_there(bulk, view, known):
             return Progress(view.name, "done", bulk.head(), bulk.head(), 0)
-        begun = _resumed(bulk, view, skipping=set_aside is not None) or _begun(bulk, view)
-        job = _Job(bulk, view, begun, known=known, watcher=watcher, set_aside=set_aside)
+        watcher.tell(Progress(view.name, "starting", 0, bulk.head(), 0))
+        shadow = shadows.resumed(bulk, view, skipping=set_aside is not None) or shadows.begun(bulk, view)
+        job = _Job(bulk, view, shadow, known=known, watcher=watcher, set_aside=set_aside)
         job.copy("copying", bulk.head())
         job.index()
         job.swap()
@@ -108,47 +79,13 @@ def roll_back(database: Database, view: View, known: Sequence[View], *, watcher:
 
 
 def _job_name(view: View) -> str:
-    return f"rebuild-of-{view.name}"
+    return f"rebuild of {view.name}"
 
 
 def _is_there(bulk: Bulk, view: View, known: Sequence[View]) -> bool:
     with bulk.look() as cursor:
         live = live_set(cursor, known).definition(view.name)
         return live is not None and exists(cursor, bulk.dialect, live.table.name)
-
-
-def _resumed(bulk: Bulk, view: View, *, skipping: bool) -> Shadow | None:
-    """The table that an earlier run left, if this run would have made the same one."""
-    head = bulk.head()
-    with bulk.look() as cursor:
-        left = shadows.find(cursor, view.name, "next")
-        if left is None or not exists(cursor, bulk.dialect, left.table_name):
-            return None
-    same = left.version == view.version and left.position <= head and (skipping or not left.skipped)
-    return left if same else None
-
-
-def _begun(bulk: Bulk, view: View) -> Shadow:
-    with bulk.look() as cursor:
-        left = shadows.find(cursor, view.name, "next")
-    begun = shadows.fresh(view)
-    discard(bulk, left, begun.table_name)
-    with bulk.batch() as cursor:
-        bulk.create(cursor, begun.table(view))
-        begun.save(cursor)
-    return begun
-
-
-def discard(bulk: Bulk, noted: Shadow | None, *tables: str) -> None:
-    """Drops a table that is of no use any more, and others by name that nothing may be noted of."""
-    if noted is not None:
-        with bulk.batch() as cursor:
-            replace(noted, version=0).save(cursor)  # first: nobody is to go on with what may be half gone
-    for table in {*tables, *([noted.table_name] if noted else [])}:
-        bulk.drop(table)
-    if noted is not None:
-        with bulk.batch() as cursor:
-            shadows.forget(cursor, noted.view_name, noted.role)
 
 
 class _NotYet(Exception):
@@ -200,9 +137,9 @@ class _Job:
             live = live_set(cursor, self._known).definition(self._view.name) or self._view
             old = shadows.find(cursor, self._view.name, "old")
         if self._shadow.role == "next":
-            discard(self._bulk, old, f"{live.table.name}_old")
+            shadows.discard(self._bulk, old, f"{live.table.name}_old")
         elif f"{live.table.name}_old" != self._shadow.table_name:
-            discard(self._bulk, None, f"{live.table.name}_old")
+            shadows.discard(self._bulk, None, f"{live.table.name}_old")
         while not self._swapped():
             pass
 
@@ -278,9 +215,8 @@ class _Job:
             cursor.insert(table, rows.inserted.values())
         for columns, updates in rows.updates().items():
             found = cursor.update(table, columns, updates)
-            if (
-                found != len(updates) and after.role == "next"
-            ):  # the former table is taken as it was, as inline writes do
+            # The former table is taken as it was, as inline writes take the live one.
+            if found != len(updates) and after.role == "next":
                 raise ValueError("rows are changed that were never made")
         after.save(cursor)
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ledger.storage import Cursor
+from ledger.storage.database import Bulk
+from ledger.storage.schema import exists
 from ledger.storage.tables import Table
 from projections.view import View
 
@@ -77,3 +79,38 @@ def put_in_force(cursor: Cursor, view: View) -> None:
     cursor.execute("DELETE FROM views WHERE name = ?", (view.name,))
     cursor.execute("INSERT INTO views (name, version) VALUES (?, ?)", (view.name, view.version))
     cursor.execute("UPDATE view_set SET generation = generation + 1")
+
+
+def resumed(bulk: Bulk, view: View, *, skipping: bool) -> Shadow | None:
+    """The table that an earlier run left, if this run would have made the same one."""
+    head = bulk.head()
+    with bulk.look() as cursor:
+        left = find(cursor, view.name, "next")
+        if left is None or not exists(cursor, bulk.dialect, left.table_name):
+            return None
+    same = left.version == view.version and left.position <= head and (skipping or not left.skipped)
+    return left if same else None
+
+
+def begun(bulk: Bulk, view: View) -> Shadow:
+    """A new, empty table, in place of what an earlier run left."""
+    with bulk.look() as cursor:
+        left = find(cursor, view.name, "next")
+    new = fresh(view)
+    discard(bulk, left, new.table_name)
+    with bulk.batch() as cursor:
+        bulk.create(cursor, new.table(view))
+        new.save(cursor)
+    return new
+
+
+def discard(bulk: Bulk, noted: Shadow | None, *tables: str) -> None:
+    """Drops a table that is of no use any more, and others by name that nothing may be noted of."""
+    if noted is not None:
+        with bulk.batch() as cursor:
+            replace(noted, version=0).save(cursor)  # first: nobody is to go on with what may be half gone
+    for table in {*tables, *([noted.table_name] if noted else [])}:
+        bulk.drop(table)
+    if noted is not None:
+        with bulk.batch() as cursor:
+            forget(cursor, noted.view_name, noted.role)

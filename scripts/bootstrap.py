@@ -35,9 +35,9 @@ from projections.migrate import migrate, outdated
 from projections.orders import OrderReads
 from projections.payments import PaymentReads
 from projections.proofs import ProofReads
-from projections.rebuild import NOBODY, Watcher
 from projections.store import VIEWS
 from projections.transparency import Follower
+from projections.watcher import NOBODY, Watcher
 from scripts.gateway import choose_gateway, make_webhooks
 from scripts.log_keys import log_origin, log_signers
 

@@ -9,7 +9,7 @@ import click
 
 from ledger.errors import LedgerError, SettingsError
 from projections.check import check
-from projections.rebuild import Watcher
+from projections.watcher import Watcher
 from scripts.bootstrap import Runtime, build, token_verifier
 from scripts.check import told
 from scripts.context import Session, pass_session

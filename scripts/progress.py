@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from projections.rebuild import Progress
+from projections.watcher import Progress
 from scripts.context import Session
 
 Tell = Callable[[Progress], None]

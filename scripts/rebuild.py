@@ -13,10 +13,11 @@ import click
 from ledger.errors import LedgerError, StorageUnavailable
 from projections.migrate import schema_fault
 from projections.poison import Poison, SetAside
-from projections.rebuild import Progress, Watcher, roll_back
 from projections.rebuild import rebuild as rebuild_view
+from projections.rebuild import roll_back
 from projections.store import VIEWS
 from projections.view import View
+from projections.watcher import Progress, Watcher
 from scripts.bootstrap import Runtime, build
 from scripts.context import Session, pass_session
 from scripts.progress import Tell, watched

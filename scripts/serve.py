@@ -20,7 +20,7 @@ from gunicorn.app.base import BaseApplication
 from ledger.actor import Role
 from ledger.errors import SettingsError
 from ledger.settings import Settings
-from projections.rebuild import Watcher
+from projections.watcher import Watcher
 from scripts.bootstrap import Runtime, build, token_verifier
 from scripts.context import Session, WholeNumber, pass_session
 from scripts.follow import Following

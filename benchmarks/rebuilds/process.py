@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from benchmarks.servers import ROOT
 from ledger.storage import open_database
-from projections.rebuild import Watcher, rebuild
+from projections.rebuild import rebuild
 from projections.store import VIEWS
+from projections.watcher import Watcher
 
 VIEW = "orders"
 

@@ -12,6 +12,8 @@ Sleep = Callable[[float], None]
 _BUSY_FOR = 2.0
 """Seconds after the log has grown during which others are taken to be writing."""
 
+_LONGEST_GAP = 0.15
+
 _SMALLEST, _LARGEST = 200, 50_000
 
 
@@ -19,7 +21,7 @@ class Pace:
     """How much a transaction may do, and how long to wait before the next one.
 
     A transaction should hold the lock for ``held`` seconds. Who waits for the lock polls, and needs a ``gap`` of some
-    seconds to find it free; while nobody else writes there is none.
+    seconds to find it free, and more after it was held for longer. While nobody else writes there is none.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Pace:
         self._sleep = sleep
         self._head: int | None = None
         self._moved = self._ended = monotonic() - _BUSY_FOR
+        self._took = 0.0
 
     @property
     def busy(self) -> bool:
@@ -55,7 +58,9 @@ class Pace:
 
     def wait(self) -> None:
         """Leaves the others their turn."""
-        pause = self._ended + self._gap - self._monotonic()
+        # Who has polled in vain for long looks every tenth of a second only.
+        gap = max(self._gap, min(2 * self._took, _LONGEST_GAP))
+        pause = self._ended + gap - self._monotonic()
         if self.busy and pause > 0:
             self._sleep(pause)
 
@@ -65,5 +70,6 @@ class Pace:
         began = self._monotonic()
         yield
         self._ended = self._monotonic()
-        factor = self._held / max(self._ended - began, 0.001)
+        self._took = self._ended - began
+        factor = self._held / max(self._took, 0.001)
         self.size = round(min(max(self.size * min(max(factor, 0.5), 2.0), _SMALLEST), _LARGEST))

@@ -190,7 +190,7 @@ def _range(types: Sequence[str]) -> str:
 def file_lock(path: Path, job: str, *, wait: bool) -> Iterator[None]:
     """Holds a lock on a file beside the database, which ends with the process that holds it."""
     try:
-        descriptor = os.open(f"{path}-{job}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(f"{path}-{job.replace(' ', '-')}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise StorageUnavailable(f"The lock file beside the database can't be made: {error}.") from error
     try:

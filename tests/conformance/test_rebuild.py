@@ -17,9 +17,10 @@ from projections.check import differences
 from projections.health import Health
 from projections.migrate import migrate
 from projections.poison import Poison, PoisonEvent
-from projections.rebuild import Progress, Watcher, rebuild, roll_back
+from projections.rebuild import rebuild, roll_back
 from projections.store import VIEWS
 from projections.view import View
+from projections.watcher import Progress, Watcher
 from tests.support.rebuilds import VIEW_OF, fill, rows_of, tables_of
 from tests.support.storages import CUSTOMER, STAFF, Store
 

@@ -10,8 +10,9 @@ from ledger.actor import Cause
 from ledger.cart import CartItem
 from ledger.errors import AlreadyRunning
 from ledger.storage import open_database
-from projections.rebuild import Watcher, rebuild, roll_back
+from projections.rebuild import rebuild, roll_back
 from projections.store import VIEWS
+from projections.watcher import Watcher
 from tests.support.rebuilds import VIEW_OF, at_work, fill
 from tests.support.storages import CUSTOMER, opened_store
 
@@ -89,8 +90,8 @@ def test_a_snapshot_without_the_lock_would_see_half_a_view(postgres_url: str) ->
 def test_the_second_of_two_is_told_so(storage_url: str) -> None:
     with opened_store(storage_url) as store:
         fill(store, 3)
-        with store.database.bulk("rebuild-of-orders"):
-            with pytest.raises(AlreadyRunning, match="rebuild-of-orders"):
+        with store.database.bulk("rebuild of orders"):
+            with pytest.raises(AlreadyRunning, match="rebuild of orders"):
                 rebuild(store.database, ORDERS, VIEWS)
             rebuild(store.database, VIEW_OF["payments"], VIEWS)
         rebuild(store.database, ORDERS, VIEWS)
@@ -101,6 +102,6 @@ def test_two_processes_do_not_rebuild_one_view_at_once(database_url: str) -> Non
     with opened_store(database_url) as store:
         fill(store, 3)
         other = open_database(database_url)
-        with other.bulk("rebuild-of-orders"), pytest.raises(AlreadyRunning):
+        with other.bulk("rebuild of orders"), pytest.raises(AlreadyRunning):
             rebuild(store.database, ORDERS, VIEWS)
         other.close()

@@ -22,9 +22,10 @@ from ledger.statuses import Status
 from projections.check import differences
 from projections.live import LiveViews
 from projections.poison import PoisonEvent
-from projections.rebuild import Watcher, rebuild, roll_back
+from projections.rebuild import rebuild, roll_back
 from projections.store import VIEWS
 from projections.view import View
+from projections.watcher import Watcher
 from tests.support.lives import deliveries, lives
 from tests.support.postgres import temporary_database
 from tests.support.rebuilds import rows_of

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import queue
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ledger.actor import Actor, Cause, Role
@@ -15,9 +16,10 @@ from ledger.cart import CartItem
 from ledger.leads import LeadMove
 from ledger.statuses import Status
 from ledger.storage import open_database
-from projections.rebuild import Watcher, rebuild, roll_back
+from projections.rebuild import rebuild, roll_back
 from projections.store import VIEWS
 from projections.view import View
+from projections.watcher import Watcher
 from tests.support.storages import CUSTOMER, PAYMENTS, STAFF, Store, opened_store
 
 Ends = tuple[Any, Any, Any]
@@ -148,8 +150,9 @@ class AtWork:
         """Waits until so many more writes and reads are done, or one of them has failed."""
         goal = self.done + count
         while self.done < goal and self.failures.empty():
-            self.longest = max(self.longest, self.counted.get(timeout=60))
-            self.done += 1
+            with suppress(queue.Empty):  # then something may have failed
+                self.longest = max(self.longest, self.counted.get(timeout=1))
+                self.done += 1
 
     def failed(self) -> list[str]:
         """What failed."""
