@@ -62,6 +62,7 @@ def test_a_commit_whose_answer_is_lost_is_found(proxy: Proxy) -> None:
 @pytest.mark.postgres
 def test_a_commit_whose_answer_is_lost_is_found_though_every_connection_broke(proxy: Proxy) -> None:
     with opened_store(proxy.url) as store:
+        assert store.orders.detail(1, CUSTOMER) is None  # from now on it is known which views are in force
         with ExitStack() as held:
             for _ in range(4):
                 held.enter_context(store.database.read()).execute("SELECT 1")
