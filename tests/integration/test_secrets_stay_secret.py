@@ -192,6 +192,7 @@ def what_commands_say(shop: Shop, stripe: Indiscreet, ears: Ears) -> None:
         ("reconcile",),
         ("reconcile", "--fix", "--all"),
         ("migrate",),
+        ("rebuild",),
     ]
     for command in commands:
         run = shop.server.command(*command)
