@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from ledger.storage.database import Bulk
-from projections.view import View
+from ledger.storage.log import RecordedEvent
+from projections.bodies import facts_of, facts_of_lines
+from projections.fold import Rows
+from projections.view import EventFacts, View
 
 _PAGE = 5_000
 """Positions of one page."""
@@ -31,19 +36,56 @@ class Page(NamedTuple):
     lines: str
 
 
-def batches(bulk: Bulk, view: View, after: int, upto: int) -> Iterator[list[Page]]:
-    """The log after one position and up to another, in batches of pages."""
-    batch: list[Page] = []
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The log after one position and up to another; ``fold`` makes the view's rows of it, or raises UNFOLDABLE."""
+
+    after: int
+    upto: int
+    fold: Callable[[], Rows]
+
+
+Batches = Callable[[Bulk, View, int, int], Iterator[Batch]]
+
+
+def batches(bulk: Bulk, view: View, after: int, upto: int) -> Iterator[Batch]:
+    """The log after one position and up to another, in batches that are folded by who asks for it."""
+    pages: list[Page] = []
     events = size = 0
     for page in _pages(bulk, view, after, upto):
-        batch.append(page)
+        pages.append(page)
         events += page.lines.count("\n") + 1
         size += len(page.lines)
         limit = bulk.size
-        many = events >= limit or page.upto - batch[0].after >= limit * _SPARSE
+        many = events >= limit or page.upto - pages[0].after >= limit * _SPARSE
         if many or size >= _CHARACTERS or page.upto == upto:
-            yield batch
-            batch, events, size = [], 0, 0
+            yield Batch(pages[0].after, page.upto, partial(fold_pages, bulk, view, pages))
+            pages, events, size = [], 0, 0
+
+
+def fold_pages(bulk: Bulk, view: View, pages: Iterable[Page]) -> Rows:
+    """The rows that these pages leave."""
+    rows = Rows(view)
+    for page in pages:
+        rows.add(_facts(bulk, view, page))
+    return rows
+
+
+def read_pages(bulk: Bulk, view: View, after: int, upto: int) -> Iterator[Page]:
+    """The log after one position and up to another, page by page, without reading ahead."""
+    types = sorted(view.handlers)
+    while after < upto:
+        end = min(after + _PAGE, upto)
+        yield Page(after, end, bulk.lines(after, end, types))
+        after = end
+
+
+def _facts(bulk: Bulk, view: View, page: Page) -> list[EventFacts]:
+    facts = facts_of_lines(page.lines) if page.lines else []
+    if facts is None:
+        rows = bulk.page(page.after, page.upto, sorted(view.handlers))
+        facts = [facts_of(RecordedEvent(*row)) for row in rows]
+    return facts
 
 
 def _pages(bulk: Bulk, view: View, after: int, upto: int) -> Iterator[Page]:

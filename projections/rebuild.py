@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import chain
 
 from ledger.errors import LedgerError
 from ledger.storage import Cursor, Database
@@ -18,13 +17,13 @@ from ledger.storage.database import Bulk, BulkCursor, StillInUse
 from ledger.storage.log import COLUMNS, RecordedEvent
 from ledger.storage.schema import exists
 from projections import shadow as shadows
-from projections.batches import Page, batches
-from projections.bodies import facts_of, facts_of_lines
+from projections.batches import Batch, Batches, batches
+from projections.bodies import facts_of
 from projections.fold import Rows
 from projections.live import live_set
 from projections.poison import UNFOLDABLE, PoisonEvent, SetAside, sifted
 from projections.shadow import Shadow
-from projections.view import EventFacts, View
+from projections.view import View
 from projections.watcher import NOBODY, Progress, Watcher
 
 TAIL = 500
@@ -43,12 +42,13 @@ def rebuild(
     set_aside: SetAside | None = None,
     wait: bool = False,
     if_missing: bool = False,
+    source: Batches = batches,
 ) -> Progress:
     """Makes the view, in this definition, from the log and puts it in force. ``known`` are all views' latest ones.
 
     Raises AlreadyRunning (unless it is to ``wait`` for that), PoisonEvent (unless there is a place to set such events
     aside), StorageUnavailable; then the live view is as it was, and another call goes on from there. With
-    ``if_missing`` a view that is there is left alone.
+    ``if_missing`` a view that is there is left alone. ``source`` folds the log: here, or in ``Workers``.
     """
     with database.bulk(_job_name(view), wait=wait) as bulk:
         if if_missing and _is_there(bulk, view, known):
@@ -56,7 +56,7 @@ def rebuild(
         watcher.tell(Progress(view.name, "starting", 0, bulk.head(), 0))
         shadow = shadows.resumed(bulk, view, skipping=set_aside is not None) or shadows.begun(bulk, view)
         job = _Job(bulk, view, shadow, known=known, watcher=watcher, set_aside=set_aside)
-        job.copy("copying", bulk.head())
+        job.copy("copying", bulk.head(), source)
         job.index()
         job.swap()
         return job.progress("done")
@@ -117,11 +117,11 @@ class _Job:
         """How far it is."""
         return Progress(self._view.name, phase, self._shadow.position, self._head, self._shadow.skipped)
 
-    def copy(self, phase: str, upto: int) -> None:
+    def copy(self, phase: str, upto: int, source: Batches = batches) -> None:
         """Takes in the log up to a position."""
         self._enter(phase)
-        for pages in batches(self._bulk, self._view, self._shadow.position, upto):
-            self._take_in(pages)
+        for batch in source(self._bulk, self._view, self._shadow.position, upto):
+            self._take_in(batch)
             self._head = max(self._head, self._shadow.position)
             self._enter(phase)
 
@@ -176,12 +176,11 @@ class _Job:
         live = live_set(cursor, self._known).definition(self._view.name)
         return live if live and exists(cursor, self._bulk.dialect, live.table.name) else None
 
-    def _take_in(self, pages: Sequence[Page]) -> None:
-        begin, end = pages[0].after, pages[-1].upto
+    def _take_in(self, batch: Batch) -> None:
         try:
-            self._write(chain.from_iterable(self._facts(page) for page in pages), end)
+            self._write(batch.fold(), batch.upto)
         except UNFOLDABLE as error:
-            events = self._bulk.page(begin, end, sorted(self._view.handlers))
+            events = self._bulk.page(batch.after, batch.upto, sorted(self._view.handlers))
             with self._bulk.look() as cursor:
                 good, poison = sifted(cursor, self._view, self._shadow.table(self._view), events)
             if not poison:
@@ -189,20 +188,14 @@ class _Job:
             if self._set_aside is None:
                 raise PoisonEvent(self._view, poison[0]) from error
             self._set_aside(poison)
-            self._write(map(facts_of, good), end, skipped=len(poison))
+            self._write(self._folded(good), batch.upto, skipped=len(poison))
 
-    def _facts(self, page: Page) -> list[EventFacts]:
-        if not page.lines:
-            return []
-        facts = facts_of_lines(page.lines)
-        if facts is None:
-            rows = self._bulk.page(page.after, page.upto, sorted(self._view.handlers))
-            facts = [facts_of(RecordedEvent(*row)) for row in rows]
-        return facts
-
-    def _write(self, events: Iterable[EventFacts], end: int, *, skipped: int = 0) -> None:
+    def _folded(self, events: Iterable[RecordedEvent]) -> Rows:
         rows = Rows(self._view)
-        rows.add(events)
+        rows.add(facts_of(event) for event in events)
+        return rows
+
+    def _write(self, rows: Rows, end: int, *, skipped: int = 0) -> None:
         after = replace(self._shadow, position=end, skipped=self._shadow.skipped + skipped)
         with self._bulk.batch() as cursor:
             self._store(cursor, rows, after)
@@ -230,10 +223,8 @@ class _Job:
             raise _NotYet
         complete = replace(self._shadow, position=head)
         try:
-            rows = Rows(self._view)
             events = cursor.execute(f"{query} ORDER BY position", (after, *types))
-            rows.add(facts_of(RecordedEvent(*event)) for event in events)
-            self._store(cursor, rows, complete)
+            self._store(cursor, self._folded(RecordedEvent(*event) for event in events), complete)
         except UNFOLDABLE as error:
             raise _NotYet from error  # to be looked at with time
         return complete

@@ -152,10 +152,11 @@ class Database(Protocol):
     def next_order_ids(self, count: int = 1) -> Sequence[int]:
         """Order ids nobody was given before, rising. An id that is never used leaves a gap, which is harmless."""
 
-    def bulk(self, job: str, *, wait: bool = False) -> AbstractContextManager[Bulk]:
+    def bulk(self, job: str | None, *, wait: bool = False) -> AbstractContextManager[Bulk]:
         """Connections of its own for a long job, one of a name at a time; the name is free again when its process ends.
 
-        Raises AlreadyRunning when somebody has this job in hand, or waits for that to end.
+        Raises AlreadyRunning when somebody has this job in hand, or waits for that to end. Of jobs without a name there
+        may be any number.
         """
 
     def close(self) -> None:

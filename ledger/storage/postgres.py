@@ -15,7 +15,7 @@ from ledger.errors import SettingsError, StorageUnavailable
 from ledger.storage.database import CommitUnknown, Dialect
 from ledger.storage.log import ANY_GENERATION, NewEvent
 from ledger.storage.postgres_append import append_statement
-from ledger.storage.postgres_bulk import PostgresBulk, PostgresScratchCursor, alone, configure_bulk
+from ledger.storage.postgres_bulk import PostgresBulk, PostgresScratchCursor, configure_bulk, lock_job
 from ledger.storage.postgres_cursor import PostgresCursor, errors_translated, first_line
 from ledger.storage.postgres_prepared import ConnectionLost, PreparedConnection
 from ledger.storage.schema import WRITERS_LOCK
@@ -130,12 +130,13 @@ class PostgresDatabase:
         return [row[0] for row in rows]
 
     @contextmanager
-    def bulk(self, job: str, *, wait: bool = False) -> Iterator[PostgresBulk]:
+    def bulk(self, job: str | None, *, wait: bool = False) -> Iterator[PostgresBulk]:
         with errors_translated(), closing(self._connected()) as writer, closing(self._connected()) as reader:
             for connection in (writer, reader):
                 configure_bulk(connection)
-            with alone(writer, job, wait=wait):
-                yield PostgresBulk(writer, reader)
+            if job is not None:
+                lock_job(writer, job, wait=wait)
+            yield PostgresBulk(writer, reader)
 
     def close(self) -> None:
         self._pool.close()

@@ -152,9 +152,8 @@ class PostgresBulk:
             self._writer.execute(f"DROP TABLE IF EXISTS {table}".encode())
 
 
-@contextmanager
-def alone(connection: Connection, job: str, *, wait: bool) -> Iterator[None]:
-    """Holds an advisory lock of the session, which ends with the connection."""
+def lock_job(connection: Connection, job: str, *, wait: bool) -> None:
+    """Takes an advisory lock of the session, which ends with the connection."""
     key = zlib.crc32(job.encode()) - 2**31
     attempt = 0
     while not _locked(connection, key):
@@ -163,7 +162,6 @@ def alone(connection: Connection, job: str, *, wait: bool) -> Iterator[None]:
         if attempt > _PATIENCE and not wait:
             raise AlreadyRunning(f"Another {job} is running on this database.")
         time.sleep(_POLL)
-    yield
 
 
 def configure_bulk(connection: Connection) -> None:

@@ -112,7 +112,7 @@ class SqliteDatabase:
             return range(row[0] - count + 1, row[0] + 1)
 
     @contextmanager
-    def bulk(self, job: str, *, wait: bool = False) -> Iterator[SqliteBulk]:
+    def bulk(self, job: str | None, *, wait: bool = False) -> Iterator[SqliteBulk]:
         with errors_translated(), self._alone(job, wait):
             if self._in_memory:
                 with self._turn():
@@ -172,7 +172,10 @@ class SqliteDatabase:
             self._writers.release()
 
     @contextmanager
-    def _alone(self, job: str, wait: bool) -> Iterator[None]:
+    def _alone(self, job: str | None, wait: bool) -> Iterator[None]:
+        if job is None:
+            yield
+            return
         if not self._in_memory:
             self._check_file()
             with file_lock(Path(self._path), job, wait=wait):

@@ -199,6 +199,7 @@ def what_commands_say(shop: Shop, stripe: Indiscreet, ears: Ears) -> None:
         ("follow", "--once"),
         ("verify",),
         ("export", "-"),
+        ("rebuild",),
     ]
     for command in commands:
         run = shop.server.command(*command)
