@@ -23,6 +23,7 @@ from projections.migrate import migrate
 from projections.orders import OrderReads
 from projections.payments import PaymentReads
 from projections.store import inline_writes
+from projections.verify import verify_database
 
 CUSTOMER, OTHER = Actor(1, Role.CUSTOMER), Actor(2, Role.CUSTOMER)
 PAYMENTS = Actor(None, Role.PAYMENTS)
@@ -59,8 +60,9 @@ class Store:
         return OrderLedger(replace(self.ports, gateway=gateway))
 
     def assert_sound(self) -> None:
-        """The log keeps its rules and every view equals a fresh replay."""
+        """The log keeps its rules, every view equals a fresh replay, and an auditor finds nothing wrong."""
         assert differences(self.database) == []
+        assert verify_database(self.database, [], []).findings.faults == []
 
 
 @contextmanager
