@@ -62,7 +62,7 @@ class Store:
         return OrderLedger(replace(self.ports, gateway=gateway))
 
     def assert_sound(self) -> None:
-        """The log keeps its rules, views equal their replay, an auditor finds nothing; Unrelated events are the tests'."""
+        """Log and views are sound, and an auditor finds nothing wrong. Unrelated events are the tests' own."""
         faults = [*differences(self.database), *verify_database(self.database, [], []).findings.faults]
         assert [fault for fault in faults if "Unrelated" not in fault] == []
 
