@@ -16,23 +16,18 @@ from typing import TypeVar
 
 from ledger.errors import StorageUnavailable
 from ledger.storage import Cursor, Database
-from ledger.storage.database import ScratchCursor, ViewsMoved
+from ledger.storage.database import ScratchCursor, ViewsMoved, with_views_in_force
 from ledger.storage.log import Event, NewEvent, Written
 from ledger.storage.tables import Row, TableWrites
 from projections.bodies import facts_of
 from projections.fold import Rows
 from projections.view import View
 
-T = TypeVar("T")
 C = TypeVar("C", bound=Cursor)
 
 
 class UnknownViews(StorageUnavailable):
     """Views are in force that this release does not know."""
-
-
-class NotMade(StorageUnavailable):
-    """A view that this release has is not in force yet, in any version."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +48,13 @@ class LiveSet:
         return next((view for view in self.views if view.name == name), None)
 
     def named(self, query: str) -> str:
-        """The query with the names of tables filled in. Raises NotMade."""
+        """The query with the names of tables filled in. Raises ViewsMoved for a view that is not."""
         named = self._queries.get(query)
         if named is None:
             try:
                 named = self._queries[query] = query.format_map(self.tables)
             except KeyError as error:
-                raise NotMade(f"The view {error} is not made yet: `order-ledger rebuild` makes it.") from error
+                raise ViewsMoved(f"the view {error}, which `order-ledger rebuild` makes") from error
         return named
 
 
@@ -123,19 +118,24 @@ class LiveViews:
             with self.database.read() as cursor:
                 return cursor.execute(live.named(query), parameters)
 
-        return self._twice(run)
+        return with_views_in_force(lambda: run(self.now()), self.look_again)
 
     @contextmanager
     def snapshot(self) -> Iterator[tuple[Cursor, LiveSet]]:
         """A snapshot of the database, and what is in force there until it ends."""
         with ExitStack() as stack:
-            yield self._twice(lambda live: self._entered(stack, self.database.snapshot, live))
+            yield self._entered_in_force(stack, self.database.snapshot)
 
     @contextmanager
     def scratch(self) -> Iterator[tuple[ScratchCursor, LiveSet]]:
         """The same with temporary tables, see ``Database.scratch``."""
         with ExitStack() as stack:
-            yield self._twice(lambda live: self._entered(stack, self.database.scratch, live))
+            yield self._entered_in_force(stack, self.database.scratch)
+
+    def _entered_in_force(
+        self, stack: ExitStack, enter: Callable[[Sequence[str]], AbstractContextManager[C]]
+    ) -> tuple[C, LiveSet]:
+        return with_views_in_force(lambda: self._entered(stack, enter, self.now()), self.look_again)
 
     def _entered(
         self, stack: ExitStack, enter: Callable[[Sequence[str]], AbstractContextManager[C]], live: LiveSet
@@ -146,10 +146,3 @@ class LiveViews:
             stack.close()
             raise ViewsMoved("other views are in force")
         return cursor, found
-
-    def _twice(self, run: Callable[[LiveSet], T]) -> T:
-        try:
-            return run(self.now())
-        except (ViewsMoved, NotMade):
-            self.look_again()
-            return run(self.now())

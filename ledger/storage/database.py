@@ -5,9 +5,9 @@ SQL is written once, with ``?`` for parameters and no other question mark or per
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from eventsourcing.persistence import ProgrammingError
 
@@ -15,6 +15,7 @@ from ledger.errors import StorageUnavailable
 from ledger.storage.log import ANY_GENERATION, NewEvent
 from ledger.storage.tables import Row, Table, TableWrites
 
+T = TypeVar("T")
 Dialect = Literal["sqlite", "postgres"]
 
 
@@ -24,6 +25,26 @@ class CommitUnknown(StorageUnavailable):
 
 class ViewsMoved(ProgrammingError):
     """A table is not there, or other views are in force than the rows were made for: time to look which ones are."""
+
+
+_LOOKS = 5
+
+
+def with_views_in_force(use: Callable[[], T], look_again: Callable[[], None]) -> T:
+    """Uses what is known of the views in force, again and with a new look when they turn out to be others.
+
+    More than once, as several may change one right after the other. Raises StorageUnavailable when that does not help:
+    a table is lost.
+    """
+    for _ in range(_LOOKS):
+        try:
+            return use()
+        except ViewsMoved:
+            look_again()
+    try:
+        return use()
+    except ViewsMoved as error:
+        raise StorageUnavailable(f"What is needed is not there: {error}") from error
 
 
 class Cursor(Protocol):

@@ -10,7 +10,7 @@ from uuid import UUID
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent, Subscription
 
 from ledger.payments.gateway import Intent
-from ledger.storage.database import CommitUnknown, Cursor, Database, ViewsMoved
+from ledger.storage.database import CommitUnknown, Cursor, Database, with_views_in_force
 from ledger.storage.group_commit import GroupCommit
 from ledger.storage.log import COLUMNS, PAYMENT_INTENTS, Append, InlineViews, NewEvent, RecordedEvent
 from ledger.storage.tables import Row, TableWrites
@@ -58,11 +58,8 @@ class LogRecorder(ApplicationRecorder):
         events = [event for append in appends for event in append.events]
         intents = [row for append in appends for row in append.payment_intents]
         beside = [written for append in appends for written in append.beside]
-        try:
-            first = self._append(events, intents, beside)
-        except ViewsMoved:  # nothing was written
-            self._views.look_again()
-            first = self._append(events, intents, beside)
+        # When the views have moved nothing was written.
+        first = with_views_in_force(lambda: self._append(events, intents, beside), self._views.look_again)
         return list(accumulate((len(append.events) for append in appends[:-1]), initial=first))
 
     def _append(self, events: Sequence[NewEvent], intents: Sequence[Row], beside: Sequence[TableWrites]) -> int:

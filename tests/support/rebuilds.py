@@ -122,7 +122,7 @@ def _one_order(store: Store, buyer: Actor, failures: Any) -> None:
 
 def read_for(url: str, known: Sequence[View], expected: int, ends: Ends) -> None:
     """Reads whole pages of user 1, which has that many orders at the least; fewer are a view that is half built."""
-    stop, failures, counted = ends
+    stop, failures, _ = ends
     with opened_store(url, known) as store:
         while not stop.is_set():
             try:
@@ -133,7 +133,6 @@ def read_for(url: str, known: Sequence[View], expected: int, ends: Ends) -> None
             found = page.body.count(b'"products":')
             if found != expected:
                 failures.put(f"{found} orders of {expected}: a view that is half built")
-            counted.put(0)
 
 
 class AtWork:
@@ -147,7 +146,7 @@ class AtWork:
         self.longest = 0.0
 
     def wait_for(self, count: int) -> None:
-        """Waits until so many more writes and reads are done, or one of them has failed."""
+        """Waits until so many more orders are placed and moved, or something has failed."""
         goal = self.done + count
         while self.done < goal and self.failures.empty():
             with suppress(queue.Empty):  # then something may have failed
