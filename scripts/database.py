@@ -63,7 +63,8 @@ def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
         return
     with runtime:
         yield "settings", _faults(lambda: _token_faults(session))
-        _tell(session, f"payments: {described(settings)}; it is not asked here, but by `order-ledger reconcile`")
+        asked = "" if settings.stripe_secret_key is None else "; it is not asked here, but by `order-ledger reconcile`"
+        _tell(session, f"payments: {described(settings)}{asked}")
         for warning in warnings_about(settings):
             _tell(session, f"payments: {warning}")
         unready = _faults(lambda: _database_faults(runtime))
