@@ -81,6 +81,8 @@ def verify_database(database: Database, notes: Notes, keys: Collection[VerifierK
                 findings.add([f"{_name(event)}: this is not the event that was logged here"])
         if audit.chain.size < tree.size:
             findings.add([f"the log has {audit.chain.size} events, and {tree.size} were logged"])
+        if keys and audit.chain.size and not stored and not notes:
+            findings.add(["there is no checkpoint, and a key was given that signs them"])
         findings.add(_tree_faults(cursor, tree))
         verdict = _verdict(audit)
         view = digest_of_view(cursor, live)

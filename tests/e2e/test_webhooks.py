@@ -202,7 +202,7 @@ def test_what_is_not_signed_changes_nothing(shop: Shop) -> None:
         answer = send(shop, sent, header)
         assert (answer.status_code, problem(answer)["type"]) == (400, "/problems/invalid-signature")
         assert "whsec" not in answer.text
-    assert outcomes(shop)["refused"] == counted["refused"] + len(attempts)
+    assert outcomes(shop)["forged"] == counted["forged"] + len(attempts)
     assert len(shop.log()) == before
     assert shop.status(order_id) == "pending"
     assert shop.tell(event) == [200]

@@ -33,6 +33,7 @@ from ledger.payments.gateway import PaymentKind, PaymentNotice
 from ledger.settings import Settings
 from ledger.storage.recorder import read_log
 from projections.check import differences
+from projections.verify import verify_database
 from scripts.bootstrap import Runtime, build
 from tests.support.inputs import (
     boards,
@@ -343,6 +344,7 @@ class SideBySide(RuleBasedStateMachine):
     def teardown(self) -> None:
         """In the end the log is sound, the views equal their replay, and every event says who and why."""
         assert differences(self.runtime.database) == []
+        assert verify_database(self.runtime.database, [], []).findings.faults == []
         with self.runtime.database.snapshot() as cursor:
             log = list(read_log(cursor))
         assert [event.position for event in log] == list(range(1, len(log) + 1))

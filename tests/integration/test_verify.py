@@ -170,6 +170,7 @@ DATABASE_CASES: dict[str, tuple[list[str], str]] = {
         ["UPDATE log_checkpoints SET note = 'nonsense'"],
         "stored checkpoint of 16: The note has no signatures at its end",
     ),
+    "the checkpoints gone": (["DELETE FROM log_checkpoints"], "there is no checkpoint, and a key was given"),
     "the tiles gone": (["DELETE FROM log_tiles"], "tile 0 of level 0 is missing"),
     "a checkpoint": (
         ["UPDATE log_checkpoints SET note = replace(note, '16', '15')"],

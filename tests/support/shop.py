@@ -17,6 +17,7 @@ from ledger.storage import Database, open_database
 from ledger.storage.log import RecordedEvent
 from ledger.storage.recorder import read_log
 from projections.check import differences
+from projections.verify import verify_database
 from scripts import cli
 from tests.support.server import Server
 from tests.support.stripe_objects import Object
@@ -127,6 +128,7 @@ class Shop:
         assert self.reconcile() == []
         with self.database() as database:
             assert differences(database) == []
+            assert verify_database(database, [], []).findings.faults == []
         orders = {body["payment_intent_id"]: body["order_id"] for body in self.bodies() if "lines" in body}
         received = [body for body in self.bodies() if body.get("kind") == "received"]
         assert len({body["payment_intent_id"] for body in received}) == len(received), "a payment is recorded twice"
