@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from ledger.errors import IdempotencyKeyReused
 
@@ -55,52 +55,6 @@ class Intent:
         return f"Intent({self.id}, {self.status}, {self.amount} {self.currency})"  # never the client secret
 
 
-@dataclass(frozen=True, slots=True)
-class Refund:
-    """One refund; ``status`` is pending, requires_action, succeeded, failed or canceled."""
-
-    id: str
-    intent_id: str
-    amount: int
-    currency: str
-    status: str
-
-    def notice(self, occurred_at: str) -> PaymentNotice:
-        """What it tells an order; ``occurred_at`` as in notices."""
-        return PaymentNotice(
-            kind=PaymentKind.REFUND,
-            intent_id=self.intent_id,
-            amount=self.amount,
-            currency=self.currency,
-            occurred_at=occurred_at,
-            reference=self.id,
-            detail=self.status,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Dispute:
-    """One dispute; ``status`` is Stripe's: needs_response, under_review, won, lost and others."""
-
-    id: str
-    intent_id: str
-    amount: int
-    currency: str
-    status: str
-
-    def notice(self, occurred_at: str) -> PaymentNotice:
-        """What it tells an order; ``occurred_at`` as in notices."""
-        return PaymentNotice(
-            kind=PaymentKind.DISPUTE,
-            intent_id=self.intent_id,
-            amount=self.amount,
-            currency=self.currency,
-            occurred_at=occurred_at,
-            reference=self.id,
-            detail=self.status,
-        )
-
-
 class PaymentKind(StrEnum):
     """What a notice tells. The first six are phases of the intent; the others are about money that came."""
 
@@ -137,6 +91,45 @@ class PaymentNotice:
         """Raises ValueError for a refund or dispute without its id and status: no sum could be made of it."""
         if self.kind in {PaymentKind.REFUND, PaymentKind.DISPUTE} and not (self.reference and self.detail):
             raise ValueError(f"a {self.kind.value} needs the id and the status of what it tells of")
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One of several things that happen to money that came; ``status`` is Stripe's word for how far it is."""
+
+    KIND: ClassVar[PaymentKind]
+
+    id: str
+    intent_id: str
+    amount: int
+    currency: str
+    status: str
+
+    def notice(self, occurred_at: str) -> PaymentNotice:
+        """What it tells an order; ``occurred_at`` as in notices."""
+        return PaymentNotice(
+            kind=self.KIND,
+            intent_id=self.intent_id,
+            amount=self.amount,
+            currency=self.currency,
+            occurred_at=occurred_at,
+            reference=self.id,
+            detail=self.status,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Refund(_Part):
+    """One refund; ``status`` is pending, requires_action, succeeded, failed or canceled."""
+
+    KIND = PaymentKind.REFUND
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute(_Part):
+    """One dispute; ``status`` is needs_response, under_review, won, lost or another."""
+
+    KIND = PaymentKind.DISPUTE
 
 
 def check_repeated(made: Refund, amount_in_cents: int | None) -> None:
