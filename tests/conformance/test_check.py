@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from threading import Thread
+from itertools import count
+from threading import Event, Thread
 
 import pytest
 
@@ -14,7 +15,6 @@ from ledger.catalogue import Catalogue
 from ledger.errors import LedgerError
 from ledger.leads import LeadMove
 from projections.check import check, differences
-from projections.compare import Finding
 from projections.rebuild import rebuild
 from projections.sample import check_sample
 from projections.store import VIEWS
@@ -273,55 +273,48 @@ def test_the_same_seed_draws_the_same_sample_of_the_size_asked_for(seeded: Store
     assert drawn(1) != drawn(2)
 
 
-def others_at_work(url: str) -> Iterator[Thread]:
-    """Somebody who places orders and moves them, through a ledger of their own."""
+@pytest.fixture
+def busy(database_url: str) -> Iterator[None]:
+    """Somebody places orders and moves them, through a ledger of their own, as long as the test takes."""
+    ended = Event()
 
     def work() -> None:
-        with opened_store(url) as store:
-            list(sower(store, seed=2).sow(3000))
+        with opened_store(database_url) as store:
+            for seed in count(2):
+                for _ in sower(store, seed).sow(200):
+                    if ended.is_set():
+                        return
 
     worker = Thread(target=work)
     worker.start()
-    yield worker
+    yield
+    ended.set()
     worker.join()
 
 
-@pytest.fixture
-def busy(database_url: str) -> Iterator[Thread]:
-    with opened_store(database_url) as store:
-        list(sower(store).sow(50))
-    yield from others_at_work(database_url)
-
-
 @pytest.mark.slow
-def test_others_who_write_meanwhile_are_neither_seen_nor_stopped(database_url: str, busy: Thread) -> None:
-    found: list[Finding] = []
-    heads = set()
+@pytest.mark.usefixtures("busy")
+def test_others_who_write_meanwhile_are_neither_seen_nor_stopped(database_url: str) -> None:
+    heads: set[int | None] = set()
     with opened_store(database_url) as store:
-        while busy.is_alive():
-            heads.add(head(store))
-            found += check(store.database)
+        while len(heads) < 5:
+            heads.add(store.recorder.max_notification_id())
+            assert differences(store.database) == []
             assert sampled(store, 20) == []
-        assert found == []
-        assert len(heads) > 2
-        assert status_of(store, 3050)
-        store.assert_sound()
 
 
-@pytest.mark.slow
-def test_a_rebuild_that_swaps_tables_meanwhile_changes_nothing(database_url: str, busy: Thread) -> None:
-    checks = 0
-    with opened_store(database_url) as store, opened_store(database_url) as other:
+def test_a_rebuild_that_swaps_tables_meanwhile_changes_nothing(database_url: str) -> None:
+    rebuilt: list[str] = []
 
-        def rebuild_all() -> None:
-            while busy.is_alive():
-                for view in VIEWS:
-                    rebuild(other.database, view, VIEWS)
+    def rebuild_all() -> None:
+        with opened_store(database_url) as store:
+            rebuilt.extend(rebuild(store.database, view, VIEWS).view for view in VIEWS)
 
+    with opened_store(database_url) as store:
+        list(sower(store).sow(ORDERS))
         rebuilder = Thread(target=rebuild_all)
         rebuilder.start()
         while rebuilder.is_alive():
             assert differences(store.database) == []
-            checks += 1
-        rebuilder.join()
-        assert checks > 1
+            rebuilder.join(0.3)  # a swap waits for the check, and gets its turn between two of them
+    assert rebuilt == [view.name for view in VIEWS]
