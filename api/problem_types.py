@@ -32,7 +32,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
             404, "No checkpoint", "No checkpoint of the log was signed yet, or there is no key to sign with."
         ),
         "not-proven-yet": ProblemType(
-            503, "Not proven yet", "The event is recorded, and no signed checkpoint has it yet: ask again soon.", 1
+            404, "Not proven yet", "The event is recorded, and no signed checkpoint has it yet: ask again soon."
         ),
         "too-many-streams": ProblemType(
             429, "Too many streams", "As many clients as there is room for follow the log already; try again later.", 5

@@ -73,13 +73,8 @@ def test_how_the_log_is_cut_into_batches_changes_no_history(store: Store, tmp_pa
 def test_the_gateway_knows_of_every_payment_what_the_ledger_says(database_url: str, tmp_path: Path) -> None:
     environ = environ_of(LEDGER_DATABASE_URL=database_url, LEDGER_VAR_DIR=str(tmp_path))
     assert run_cli("seed", "--orders", "1000", environ=environ).returncode == 0
-    told = run_cli("reconcile", "--all", environ=environ).stdout.splitlines()
-    with opened_store(database_url) as store:
-        declined = orders_in(store, Status.DECLINED)
-    # Staff that declines an order leaves its payment open, in commands too; that is all there is to find.
-    assert {int(line.split(",")[0].removeprefix("order ")) for line in told} == set(declined)
-    assert len(told) == len(declined) > 0
-    assert all("can be paid" in line for line in told)
+    told = run_cli("reconcile", "--all", environ=environ)
+    assert (told.returncode, told.stdout) == (0, "")
     with opened_store(database_url) as store, store.database.read() as cursor:
         query = (
             "SELECT sandbox_settlements.status, amount_received > 0, count(*) FROM sandbox_settlements"
