@@ -74,14 +74,15 @@ def create_app(
     tokens: TokenVerifier,
     *,
     streams: int = STREAMS,
+    stopping: Callable[[], bool] = lambda: False,
     public_log: bool = False,
     new_request_id: Callable[[], str] = fresh_request_id,
     timer: Callable[[], float] = perf_counter,
 ) -> Flask:
     """The WSGI application. It holds no state of its own but metrics and verified tokens.
 
-    At most ``streams`` clients at a time follow the log: each takes up a thread. ``public_log``: anybody may read the
-    transparency log.
+    At most ``streams`` clients at a time follow the log: each takes up a thread, until the process is ``stopping``.
+    ``public_log``: anybody may read the transparency log.
     """
     app = LedgerApp()
     metrics = Metrics(services.health)
@@ -91,7 +92,7 @@ def create_app(
     for routes in (
         OrderRoutes(services, callers),
         HistoryRoutes(services, callers),
-        AuditRoutes(services, callers, streams),
+        AuditRoutes(services, callers, streams, stopping),
         TransparencyRoutes(services, callers, public=public_log),
         PaymentRoutes(services, callers),
         WebhookRoutes(services, metrics),

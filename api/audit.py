@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import urlencode
@@ -37,10 +38,11 @@ _LAST_EVENT_ID = "Last-Event-ID"
 class AuditRoutes:
     """Reads of the log. Of the process's threads, ``streams`` at a time may be taken up by those who follow it."""
 
-    def __init__(self, services: Services, callers: Callers, streams: int) -> None:
+    def __init__(self, services: Services, callers: Callers, streams: int, stopping: Callable[[], bool]) -> None:
         self._log = services.log
         self._callers = callers
         self._streams = BoundedSemaphore(streams)
+        self._stopping = stopping
 
     def blueprint(self) -> Any:
         """The routes with their documentation."""
@@ -80,7 +82,7 @@ class AuditRoutes:
         if not self._streams.acquire(blocking=False):
             return problem("too-many-streams", "As many clients as this process has room for follow the log already.")
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        answer = Response(EventStream(self._log).lines(after), 200, headers, content_type=MEDIA_TYPE)
+        answer = Response(EventStream(self._log, self._stopping).lines(after), 200, headers, content_type=MEDIA_TYPE)
         answer.call_on_close(self._streams.release)
         return answer
 

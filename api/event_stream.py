@@ -24,16 +24,18 @@ _log = logging.getLogger(__name__)
 
 
 class EventStream:
-    """Follows the log by polling it; holds one page of it at a time."""
+    """Follows the log by polling it, until the process is ``stopping``; holds one page of it at a time."""
 
     def __init__(
         self,
         log: LogReads,
+        stopping: Callable[[], bool],
         *,
         timer: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._log = log
+        self._stopping = stopping
         self._timer = timer
         self._sleep = sleep
 
@@ -44,7 +46,7 @@ class EventStream:
         """
         started = beaten = self._timer()
         yield b"retry: 1000\n\n"
-        while (now := self._timer()) < started + LASTS:
+        while (now := self._timer()) < started + LASTS and not self._stopping():
             try:
                 page = self._log.page(after, _PAGE)
             except StorageUnavailable as error:

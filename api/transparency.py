@@ -64,8 +64,8 @@ class TransparencyRoutes:
         self._check_reader()
         try:
             found = self._proofs.tile(parse_tile_path(f"tile/{tile}"))
-        except MalformedProof:
-            found = None
+        except MalformedProof as error:
+            return problem("no-such-tile", str(error))
         if found is None:
             return problem("no-such-tile", "The log has no such tile, or not as many entries in it yet.")
         scope = "public" if self._public else "private"

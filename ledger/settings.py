@@ -145,7 +145,7 @@ class Settings:
             stripe_api_base=read.stripe_base("LEDGER_STRIPE_API_BASE"),
             stripe_timeout=read.number("LEDGER_STRIPE_TIMEOUT", 0.1, 60),
             log_keys=tuple(key.strip() for key in read.text("LEDGER_LOG_KEY").split(",") if key.strip()),
-            public_log=read.choice("LEDGER_PUBLIC_LOG", ("no", "yes")) == "yes",
+            public_log=read.choice("LEDGER_PUBLIC_LOG", ("no", "yes", "0", "1")) in {"yes", "1"},
             log_origin=read.optional("LEDGER_LOG_ORIGIN"),
             bind=read.matching("LEDGER_BIND", r"(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}|unix:.+"),
             workers=read.integer("LEDGER_WORKERS", 1, 64),

@@ -120,12 +120,13 @@ class FactsOf:
         """The facts, with the body in its type's present shape."""
         try:
             decoded = self._decode(body)
-        except MsgspecError:
+        except (MsgspecError, RecursionError):
             decoded = self._upcast(body)
         return self.kind(stream, version, decoded)
 
     def _upcast(self, body: str) -> Struct:
         state = json.loads(body)
+        json.dumps(state, ensure_ascii=False).encode()  # a ValueError for half a character, which can't be stored
         if not isinstance(state, dict):
             raise ValueError(f"the body of {self._event_type.TOPIC} is no JSON object")  # noqa: TRY004
         if state.get("class_version", 1) not in range(1, self._present + 1):
@@ -151,5 +152,5 @@ def facts_of_lines(lines: str) -> list[EventFacts] | None:
     """
     try:
         return _LINES.decode_lines(lines)
-    except MsgspecError:
+    except (MsgspecError, RecursionError):
         return None

@@ -12,7 +12,7 @@ from hashlib import sha256
 from ledger.storage import Cursor
 from projections.live import LiveSet
 
-_ORDERS = "SELECT order_id, status, version, document FROM {orders} ORDER BY order_id"
+_ORDERS = "SELECT order_id, user_id, status, version, document FROM {orders} ORDER BY order_id"
 
 
 class OrderDigest:
@@ -31,9 +31,12 @@ class OrderDigest:
         return self._hash.hexdigest()
 
 
-def digest_of_view(cursor: Cursor, live: LiveSet) -> OrderDigest:
-    """The digest of the orders that the API serves; inside ``snapshot``."""
-    digest = OrderDigest()
-    for order_id, status, version, document in cursor.stream(live.named(_ORDERS)):
+def digest_of_view(cursor: Cursor, live: LiveSet) -> tuple[OrderDigest, list[str]]:
+    """The digest of the orders that the API serves, and what is wrong beside it; inside ``snapshot``."""
+    digest, faults = OrderDigest(), []
+    for order_id, user_id, status, version, document in cursor.stream(live.named(_ORDERS)):
         digest.add(order_id, status, version, sha256(document.encode()).digest())
-    return digest
+        # The column decides who sees the order; the document only says who ordered.
+        if not document.startswith(f'{{"id":{order_id},"userId":{user_id},'):
+            faults.append(f"order {order_id} is shown to user {user_id}, whose order it is not")
+    return digest, faults

@@ -14,7 +14,7 @@ from ledger.storage.tables import Row, Table
 from projections.bodies import facts_of
 from projections.view import Change, Insert, Key, View
 
-UNFOLDABLE = (ValueError, KeyError, TypeError, AttributeError, IntegrityError, DataError)
+UNFOLDABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, IntegrityError, DataError)
 """How an event shows that it is not what its type says, or not what the events before it say."""
 
 _KEYS = 200

@@ -15,7 +15,7 @@ from ledger.transparency.notes import Note
 from ledger.transparency.proofs import LogProof
 from ledger.transparency.tiles import TILE_WIDTH, Tile, encode_bundle
 from projections.bodies import facts_of
-from projections.tree import latest_note, node_reader, read_tile
+from projections.tree import latest_note, node_reader, read_tile, read_tree
 
 _EVENTS = f"SELECT {COLUMNS} FROM events WHERE position > ? AND position <= ? ORDER BY position"
 _STREAM = f"SELECT {COLUMNS} FROM events WHERE stream = ? ORDER BY version"
@@ -66,8 +66,11 @@ class ProofReads:
             events = [RecordedEvent(*row) for row in cursor.execute(_STREAM, (order_stream(order_id),))]
             if not events or not reader.may_see(facts_of(events[0]).body.user_id):
                 return None
+            # A tree that is being made again has not grown to its checkpoint yet.
             note = latest_note(cursor)
-            return [_proven(cursor, event, note) for event in events]
+            size = 0 if note is None else _size(note)
+            whole = read_tree(cursor).size >= size
+            return [_proven(cursor, event, note if whole else None) for event in events]
 
     def consistency(self, old: int, new: int | None) -> Consistency | None:
         """For the tree of ``new`` leaves (``None``: of the latest checkpoint); ``None`` when there is no such tree."""

@@ -54,11 +54,17 @@ def rebuild(
         if if_missing and _is_there(bulk, view, known):
             return Progress(view.name, "done", bulk.head(), bulk.head(), 0)
         watcher.tell(Progress(view.name, "starting", 0, bulk.head(), 0))
-        shadow = shadows.resumed(bulk, view, skipping=set_aside is not None) or shadows.begun(bulk, view)
+        shadow = shadows.resumed(bulk, view) or shadows.begun(bulk, view)
         job = _Job(bulk, view, shadow, known=known, watcher=watcher, set_aside=set_aside)
-        job.copy("copying", bulk.head(), source)
-        job.index()
-        job.swap()
+        try:
+            job.copy("copying", bulk.head(), source)
+            job.index()
+            job.swap()
+        except PoisonEvent:
+            # Somebody mends the log now, and not only where this was the first to stumble.
+            with bulk.batch() as cursor:
+                shadows.forget(cursor, view.name, "next")
+            raise
         return job.progress("done")
 
 
@@ -70,6 +76,8 @@ def roll_back(database: Database, view: View, known: Sequence[View], *, watcher:
     with database.bulk(_job_name(view)) as bulk:
         with bulk.look() as cursor:
             old = shadows.find(cursor, view.name, "old")
+            if old and not exists(cursor, bulk.dialect, old.table_name):
+                old = None
         definition = next((each for each in view.definitions() if old and each.version == old.version), None)
         if old is None or definition is None or old.position > bulk.head():
             raise LedgerError(f"There is no former table of {view.name} to go back to.")
@@ -112,6 +120,7 @@ class _Job:
         self._watcher = watcher
         self._set_aside = set_aside
         self._head = bulk.head()
+        self._waiting = False  # for somebody to let go of the view
 
     def progress(self, phase: str) -> Progress:
         """How far it is."""
@@ -155,6 +164,7 @@ class _Job:
                 self._exchange(cursor, complete, live)
                 self._watcher.at("exchanged")
         except StillInUse:
+            self._waiting = True
             self._enter("waiting")
             self._watcher.sleep(_PATIENCE)
             return False
@@ -244,5 +254,7 @@ class _Job:
         shadows.put_in_force(cursor, self._view)
 
     def _enter(self, phase: str) -> None:
-        self._watcher.tell(self.progress(phase))
+        # Between attempts to swap it looks at the log, and all that while it waits.
+        still = self._waiting and phase in {"catching up", "swapping"}
+        self._watcher.tell(self.progress("waiting" if still else phase))
         self._watcher.at(phase)

@@ -81,14 +81,17 @@ def put_in_force(cursor: Cursor, view: View) -> None:
     cursor.execute("UPDATE view_set SET generation = generation + 1")
 
 
-def resumed(bulk: Bulk, view: View, *, skipping: bool) -> Shadow | None:
-    """The table that an earlier run left, if this run would have made the same one."""
+def resumed(bulk: Bulk, view: View) -> Shadow | None:
+    """The table that an earlier run left, if this run would have made the same one.
+
+    Where events were set aside somebody may have mended them since, or names another file for them now.
+    """
     head = bulk.head()
     with bulk.look() as cursor:
         left = find(cursor, view.name, "next")
         if left is None or not exists(cursor, bulk.dialect, left.table_name):
             return None
-    same = left.version == view.version and left.position <= head and (skipping or not left.skipped)
+    same = left.version == view.version and left.position <= head and not left.skipped
     return left if same else None
 
 

@@ -78,6 +78,7 @@ class Follower:
         self._reached = reached
         self._signed_at: datetime | None = None
         self._keys_checked = False
+        self._last: Checkpoint | None = None  # that this process has signed, or seen
 
     def step(self) -> bool:
         """Follows for one batch and signs when it is time; answers whether there may be more to follow at once.
@@ -120,7 +121,7 @@ class Follower:
         with self._database.transaction() as cursor:
             tree = lock_tree(cursor, self._database.dialect)
             checkpoint = Checkpoint(self._origin, tree.size, tree.root())
-            needed = self._needed(cursor, tree)
+            needed = self._needed(cursor, tree) and not (self._keys_checked and self._is_early(cursor, now))
             if needed:
                 note = checkpoint.signed(self._signers)
                 self._reached("signed")
@@ -129,22 +130,34 @@ class Follower:
                 cursor.executemany(_PUT_KEY, [(str(key.verifier), tree.size, moment) for key in self._signers])
                 self._reached("stored")
         self._keys_checked = True
+        if needed:
+            self._last = checkpoint
         self._reached("published")
         return checkpoint if needed else None
 
     def _needed(self, cursor: Cursor, tree: CompactRange) -> bool:
-        """Whether the tree has no checkpoint of all the keys. Raises NotProven when it is not the last one's, grown."""
+        """Whether the tree has no checkpoint of all the keys. Raises NotProven when it is not the last one's, grown.
+
+        What this process saw before counts as well: a database that was set back has lost its later checkpoints, too.
+        """
         found = latest_checkpoint(cursor)
+        for last in (self._last, found and found[0]):
+            if last and (last.size > tree.size or tree_root(node_reader(cursor), last.size) != last.root):
+                raise NotProven(
+                    f"The tree of {tree.size} does not continue the checkpoint of {last.size}: nothing is signed."
+                )
         if found is None:
             return True
         last, note = found
-        if last.size > tree.size or tree_root(node_reader(cursor), last.size) != last.root:
-            raise NotProven(
-                f"The tree of {tree.size} does not continue the checkpoint of {last.size}: nothing is signed."
-            )
+        self._last = last
         keys = [signer.verifier for signer in self._signers]
         signed = all(any(key.made(signature) for signature in note.signatures) for key in keys)
         return last.size < tree.size or last.origin != self._origin or not signed
+
+    def _is_early(self, cursor: Cursor, now: datetime) -> bool:
+        """Whether another follower has signed only just now: several would sign several times as often."""
+        rows = cursor.execute("SELECT max(signed_at) FROM log_checkpoints")
+        return rows[0][0] is not None and rfc3339(now - self._sign_every) < rows[0][0] <= rfc3339(now)
 
 
 def _leaves(events: Sequence[RecordedEvent], size: int) -> list[bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from ledger.errors import MalformedProof
 from ledger.storage import Cursor
 from ledger.storage.database import Dialect
 from ledger.transparency.checkpoints import Checkpoint
@@ -92,4 +93,6 @@ def _split(hashes: bytes) -> list[bytes]:
 
 
 def _compact(size: int, hashes: bytes) -> CompactRange:
+    if type(size) is not int or size < 0 or not isinstance(hashes, bytes):  # SQLite keeps whatever is put there
+        raise MalformedProof("The state of the tree is not a size and hashes.")
     return CompactRange(size, [hashes[at : at + HASH_SIZE] for at in range(0, len(hashes), HASH_SIZE)])

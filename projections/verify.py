@@ -9,6 +9,7 @@ from ledger.errors import MalformedProof
 from ledger.storage import Cursor, Database
 from ledger.storage.log import RecordedEvent
 from ledger.storage.recorder import read_log
+from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.keys import VerifierKey, encode_base64
 from ledger.transparency.lines import decode_line
 from ledger.transparency.merkle import HASH_SIZE, CompactRange, tree_root
@@ -85,7 +86,8 @@ def verify_database(database: Database, notes: Notes, keys: Collection[VerifierK
             findings.add(["there is no checkpoint, and a key was given that signs them"])
         findings.add(_tree_faults(cursor, tree))
         verdict = _verdict(audit)
-        view = digest_of_view(cursor, live)
+        view, faults = digest_of_view(cursor, live)
+        findings.add(faults)
     if str(view) != verdict.digest:
         findings.add([f"the orders that are served have state {view}, the log's is {verdict.digest}: see doctor"])
     return verdict
@@ -114,10 +116,19 @@ def _stored_notes(cursor: Cursor, keys: Collection[VerifierKey], findings: Findi
     """The checkpoints of the database that a key has signed; those of former keys are left out, but not the latest."""
     rows = cursor.execute("SELECT size, note FROM log_checkpoints ORDER BY size")
     notes = [(f"stored checkpoint of {size}", note.encode()) for size, note in rows]
+    odd = (size for size, note in rows if not _is_of(size, note))
+    findings.add(f"stored checkpoint of {size}: it is not of that size" for size in odd)
     ours = [named for named in notes[:-1] if _signed_by(named[1], keys)] + notes[-1:]
     if len(ours) < len(notes):
         findings.remarks.append(f"{len(notes) - len(ours)} stored checkpoints are of keys that were not given")
     return ours
+
+
+def _is_of(size: int, note: str) -> bool:
+    try:
+        return Checkpoint.parse(Note.parse(note.encode()).text).size == size
+    except MalformedProof:
+        return True  # which is then found to be wrong
 
 
 def _signed_by(note: bytes, keys: Collection[VerifierKey]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -82,15 +82,15 @@ class Runtime:
         origin = log_origin(self.settings, signers)
         return Follower(self.database, signers, origin, clock=utc_now)
 
-    def app(self) -> Flask:
-        """The HTTP API on this ledger."""
+    def app(self, stopping: Callable[[], bool] = lambda: False) -> Flask:
+        """The HTTP API on this ledger, in a process that may be ``stopping``."""
         # prometheus_client decides when it is first imported whether processes share their metrics, and `serve` says
         # so only once it runs.
         from api.app import create_app  # noqa: PLC0415
 
-        streams = max(1, self.settings.threads // 4)
+        streams = min(self.settings.threads - 1, max(1, self.settings.threads // 4))
         verifier, public = token_verifier(self.settings), self.settings.public_log
-        return create_app(self.services, verifier, streams=streams, public_log=public)
+        return create_app(self.services, verifier, streams=streams, stopping=stopping, public_log=public)
 
     def close(self) -> None:
         """Closes every connection."""

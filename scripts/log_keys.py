@@ -11,7 +11,7 @@ import click
 
 from ledger.errors import MalformedProof, SettingsError
 from ledger.settings import Settings
-from ledger.transparency.keys import SignerKey, check_name
+from ledger.transparency.keys import ED25519, SignerKey, check_name
 from scripts.context import Session, pass_session
 from scripts.files import whole_file
 from scripts.secret import read_private
@@ -62,9 +62,12 @@ def log_origin(settings: Settings, signers: Sequence[SignerKey]) -> str:
 
 def _signer(key: str) -> SignerKey:
     try:
-        return SignerKey.parse(key if key.startswith(_PRIVATE) else read_private(Path(key)))
+        signer = SignerKey.parse(key if key.startswith(_PRIVATE) else read_private(Path(key)))
     except MalformedProof as error:
         raise SettingsError(f"LEDGER_LOG_KEY: {error}") from error
     except OSError as error:
         # It is not repeated: it may be a key that was mangled, and no path at all.
         raise SettingsError(f"LEDGER_LOG_KEY: the file that it names can't be read: {error.strerror}") from error
+    if signer.verifier.algorithm != ED25519:
+        raise SettingsError("LEDGER_LOG_KEY: this is a witness's key, which can't sign as the log")
+    return signer

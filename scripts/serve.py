@@ -47,6 +47,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._announce = announce
         self._runtime: Runtime | None = None
         self._following: Following | None = None
+        self._worker: Any = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -79,7 +80,7 @@ class Server(BaseApplication):  # type: ignore[misc]
     def load(self) -> WSGIApplication:
         """Builds the application, in a worker."""
         self._runtime = build(self._settings)
-        return malformed_bodies_refused(self._runtime.app())
+        return malformed_bodies_refused(self._runtime.app(lambda: self._worker is not None and not self._worker.alive))
 
     def _worker_forked(self, _arbiter: Any, worker: Any) -> None:
         worker.sockets = [worker.sockets[worker.seat % len(worker.sockets)]]
@@ -88,6 +89,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             os.sched_setaffinity(0, {cpus[worker.seat % len(cpus)]})
 
     def _worker_ready(self, worker: Any) -> None:
+        self._worker = worker
         if self._runtime is not None:
             self._following = Following(self._runtime.follower())
             self._runtime.services.health.watch(self._following.is_alive)

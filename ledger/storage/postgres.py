@@ -187,6 +187,8 @@ class PostgresDatabase:
             "statement_timeout": f"{self._milliseconds}ms",
             "lock_timeout": f"{self._milliseconds}ms",
             "idle_in_transaction_session_timeout": f"{self._milliseconds * 4}ms",
+            # An append that waited for the writers' lock must see what was committed meanwhile.
+            "default_transaction_isolation": "read committed",
             **_PLANS,
         }
         calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))

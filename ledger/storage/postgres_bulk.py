@@ -36,6 +36,8 @@ _SETTINGS = {
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "synchronous_commit": "off",
+    # Whoever waits for the writers' lock must then see what was committed meanwhile.
+    "default_transaction_isolation": "read committed",
     # A job that is killed while a statement runs lets go of its lock without waiting for the statement's end.
     "client_connection_check_interval": "1s",
 }
@@ -47,7 +49,7 @@ class PostgresBulkCursor(PostgresCursor):
     def insert(self, table: Table, rows: Collection[Sequence[object]]) -> None:
         types = ["int8" if type == "bigint" else "text" for type in table.columns.values()]
         statement = f"COPY {table.name} ({', '.join(table.columns)}) FROM STDIN (FORMAT BINARY)"
-        with self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+        with errors_translated(), self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
             copy.set_types(types)
             for row in rows:
                 copy.write_row(row)
@@ -61,7 +63,8 @@ class PostgresBulkCursor(PostgresCursor):
             f"UPDATE {table.name} SET {assignments} FROM unnest({arrays}) AS new ({', '.join(sent)}) WHERE {condition}"
         )
         values = [list(column) for column in zip(*rows, strict=True)]
-        return self._connection.execute(statement.encode(), values).rowcount
+        with errors_translated():
+            return self._connection.execute(statement.encode(), values).rowcount
 
 
 class PostgresScratchCursor(PostgresBulkCursor):
@@ -120,9 +123,9 @@ class PostgresBulk:
                 if live is not None:
                     self._writer.execute(f"LOCK TABLE {live} IN ACCESS EXCLUSIVE MODE".encode())
                 self._writer.execute("SELECT pg_advisory_xact_lock(%s)", (WRITERS_LOCK,))
+                yield PostgresBulkCursor(self._writer)  # renaming asks for locks, too: of a table that is vacuumed, say
             except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
                 raise StillInUse("Somebody reads the view, or writes, for longer than others can wait.") from error
-            yield PostgresBulkCursor(self._writer)
 
     def create(self, cursor: Cursor, table: Table) -> None:
         cursor.execute(for_dialect(table.ddl()[0], "postgres"))

@@ -73,7 +73,8 @@ class SqliteDatabase:
                 _look_at(connection, tables)
                 yield SqliteScratchCursor(connection)
             finally:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # a full disk has ended it already
+                    connection.execute("ROLLBACK")
 
     @contextmanager
     def write(self) -> Iterator[SqliteCursor]:

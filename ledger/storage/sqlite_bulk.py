@@ -36,10 +36,12 @@ class SqliteBulkCursor(SqliteCursor):
     """A cursor on the job's own connection."""
 
     def insert(self, table: Table, rows: Collection[Sequence[object]]) -> None:
-        self.executemany(table.insert_sql(), rows)
+        with errors_translated():
+            self.executemany(table.insert_sql(), rows)
 
     def update(self, table: Table, columns: Sequence[str], rows: Collection[Sequence[object]]) -> int:
-        return self._connection.executemany(table.update_sql(columns), rows).rowcount
+        with errors_translated():
+            return self._connection.executemany(table.update_sql(columns), rows).rowcount
 
 
 class SqliteScratchCursor(SqliteBulkCursor):

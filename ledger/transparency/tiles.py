@@ -24,7 +24,7 @@ MAX_ENTRY = 0xFFFF
 TileReader = Callable[[int, int], bytes]
 """Answers the hashes of a tile by (level, index), all that there are, one after the other."""
 
-_PATH = re.compile(r"tile/(0|[1-9]\d?|entries)/((?:x\d{3}/)*\d{3})(?:\.p/([1-9]\d{0,2}))?", re.ASCII)
+_PATH = re.compile(r"tile/(0|[1-9]\d?|entries)/((?:x\d{3}/){0,5}\d{3})(?:\.p/([1-9]\d{0,2}))?", re.ASCII)
 _DIGITS = 3
 _ENTRIES = "entries"
 

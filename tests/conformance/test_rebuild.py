@@ -10,7 +10,7 @@ from eventsourcing.persistence import StoredEvent
 
 from ledger.actor import Cause
 from ledger.cart import CartItem
-from ledger.errors import StorageUnavailable
+from ledger.errors import LedgerError, StorageUnavailable
 from ledger.statuses import Status
 from projections import batches
 from projections.check import differences
@@ -111,6 +111,13 @@ def test_a_view_without_events_notes_how_far_it_is(store: Store, monkeypatch: py
     store.assert_sound()
 
 
+def _created(**members: object) -> str:
+    """The body of a new order's event, but for these members."""
+    body = {"timestamp": "", "actor": {"user": 1, "role": "customer"}, "cause": {}, "order_id": 1, "user_id": 1}
+    body |= {"lines": [], "amount_in_cents": 1, "currency": "usd", "payment_intent_id": "pi_1"}
+    return json.dumps(body | members)
+
+
 POISONS = {
     "no JSON": ("order-1", 99, "StatusChanged", "{"),
     "a body on two lines that is none": ("order-1", 99, "StatusChanged", '{"status":\n7}'),
@@ -128,15 +135,33 @@ POISONS = {
         "order-9",
         1,
         "OrderCreated",
-        '{"timestamp":"","actor":{"user":1},"cause":{},"order_id":9,"user_id":99999999999999999999,"lines":[],"amount_in_cents":1}',
+        _created(order_id=9, user_id=10**20),
     ),
     "a row that is there": (
         "order-77",
         1,
         "OrderCreated",
-        '{"timestamp":"","actor":{"user":1},"cause":{},"order_id":1,"user_id":1,"lines":[],"amount_in_cents":1}',
+        _created(order_id=1),
     ),
+    "half a character": ("order-9", 1, "OrderCreated", _created(order_id=9, timestamp="\ud800")),
+    "a nesting without end": ("order-9", 1, "OrderCreated", '{"more":' + "[" * 100_000 + "]" * 100_000 + "}"),
 }
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("a row that is there", "makes row .1,. a second time"),
+        ("a number without end", "user_id can't be"),
+        ("half a character", "surrogates not allowed"),
+        ("a nesting without end", "recursion"),
+    ],
+)
+def test_poison_is_what_its_name_says(store: Store, kind: str, reason: str) -> None:
+    fill(store, 2)
+    plant_event(store, *POISONS[kind])
+    with pytest.raises(PoisonEvent, match=reason):
+        rebuild(store.database, ORDERS, VIEWS)
 
 
 @pytest.mark.parametrize("kind", POISONS)
@@ -158,12 +183,13 @@ def test_poison_stops_a_rebuild_or_is_set_aside(store: Store, kind: str) -> None
     assert (ended.skipped, rows_of(store)) == (1, after)
 
 
-def test_poison_that_comes_while_a_rebuild_catches_up(store: Store) -> None:
+@pytest.mark.parametrize("kind", POISONS)
+def test_poison_that_comes_while_a_rebuild_catches_up(store: Store, kind: str) -> None:
     fill(store, 3)
 
     def at(phase: str) -> None:
         if phase == "swapping" and not planted:
-            planted.append(plant_event(store, *POISONS["no JSON"]))
+            planted.append(plant_event(store, *POISONS[kind]))
 
     planted: list[int] = []
     with pytest.raises(PoisonEvent):
@@ -171,6 +197,38 @@ def test_poison_that_comes_while_a_rebuild_catches_up(store: Store) -> None:
     kept: list[Poison] = []
     assert rebuild(store.database, ORDERS, VIEWS, set_aside=kept.extend).skipped == 1
     assert [poison.event.position for poison in kept] == planted
+
+
+def test_there_is_no_way_back_to_a_table_that_was_dropped(store: Store) -> None:
+    fill(store, 3)
+    rebuild(store.database, ORDERS, VIEWS)
+    plant(store, "DROP TABLE orders_old")
+    with pytest.raises(LedgerError, match="no former table"):
+        roll_back(store.database, ORDERS, VIEWS)
+    rebuild(store.database, ORDERS, VIEWS)
+    store.assert_sound()
+
+
+def test_after_poison_a_rebuild_begins_anew(store: Store) -> None:
+    """What was taken in before may have been mended, too."""
+    fill(store, 6)
+    sound = rows_of(store)
+    position = plant_event(store, *POISONS["no JSON"])
+    with store.database.read() as cursor:
+        [(body,)] = cursor.execute("SELECT body FROM events WHERE position = 1")
+    plant(store, "UPDATE events SET body = ? WHERE position = 1", (body.replace('"user_id":', '"user_id":9'),))
+    for set_aside in (None, lambda _: None):
+        with pytest.raises((PoisonEvent, KeyboardInterrupt)):
+            rebuild(store.database, ORDERS, VIEWS, set_aside=set_aside, watcher=Watcher(at=_interrupted_at_index))
+    plant(store, "UPDATE events SET body = ? WHERE position = 1", (body,))
+    plant(store, "DELETE FROM events WHERE position = ?", (position,))
+    rebuild(store.database, ORDERS, VIEWS, set_aside=lambda _: None)
+    assert rows_of(store) == sound
+
+
+def _interrupted_at_index(phase: str) -> None:
+    if phase == "indexing":
+        raise KeyboardInterrupt
 
 
 def test_an_event_that_no_view_knows_is_no_poison(store: Store) -> None:

@@ -158,11 +158,47 @@ def test_a_follower_that_is_behind_signs_now_and_then(store: Store) -> None:
     append(store, 10)
     following = Follower(store.database, [KEY], ORIGIN, clock=TickingClock(), batch=2, sign_every=timedelta(seconds=3))
     signed = []
-    for _ in range(6):
+    for _ in range(7):
         following.step()
         signed.append(log_sizes(store.database).checkpoint)
 
-    assert signed == [2, 2, 2, 8, 8, 10]  # the clock goes a second forward each step
+    assert signed == [2, 2, 2, 8, 8, 8, 10]  # the clock goes a second forward each step
+
+
+def test_several_followers_sign_no_oftener_than_one(store: Store) -> None:
+    clock = TickingClock()
+    followers = [
+        Follower(store.database, [KEY], ORIGIN, clock=clock, sign_every=timedelta(seconds=6)) for _ in range(3)
+    ]
+    for follower in followers:  # each has looked at the keys
+        follower.step()
+    before = log_sizes(store.database).checkpoint
+    for _ in range(4):
+        append(store, 1)
+        for follower in followers:
+            follower.step()
+    with store.database.read() as cursor:
+        [(count,)] = cursor.execute("SELECT count(*) FROM log_checkpoints")
+    assert before == 0
+    assert count <= 4
+
+
+def test_a_database_that_was_set_back_is_not_signed_again(store: Store) -> None:
+    """Its later checkpoint is gone with its events; the process that signed it knows."""
+    append(store, 4)
+    clock = TickingClock()
+    following = Follower(store.database, [KEY], ORIGIN, clock=clock)
+    following.step()
+    with store.database.write() as cursor:
+        for statement in ("DELETE FROM events WHERE position > 2", "DELETE FROM log_checkpoints"):
+            cursor.execute(statement)
+        cursor.execute("DELETE FROM log_tiles")
+        cursor.execute("DELETE FROM log_tree")
+    while following.advance():
+        pass
+    with pytest.raises(NotProven):
+        following.sign(clock())
+    assert log_sizes(store.database).checkpoint == 0
 
 
 @pytest.mark.parametrize(

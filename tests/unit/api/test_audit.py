@@ -143,6 +143,7 @@ class Time:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.stopped = False
         self.at: dict[float, Any] = {}
 
     def __call__(self) -> float:
@@ -155,7 +156,9 @@ class Time:
 
 
 def streamed(app_log: Any, time: Time, after: int = 0) -> Iterator[str]:
-    return (part.decode() for part in EventStream(app_log, timer=time, sleep=time.sleep).lines(after))
+    return (
+        part.decode() for part in EventStream(app_log, lambda: time.stopped, timer=time, sleep=time.sleep).lines(after)
+    )
 
 
 def test_what_comes_is_sent_once_and_silence_is_broken(client: Any, alice: Any, runtime: Any, five: list[int]) -> None:
@@ -169,6 +172,13 @@ def test_what_comes_is_sent_once_and_silence_is_broken(client: Any, alice: Any, 
     assert abs(parts.count(":\n\n") - sum(silence // BEAT for silence in silences)) <= len(silences)
     assert time.now == LASTS
     assert all(part.endswith("\n\n") for part in parts)
+
+
+def test_a_process_that_stops_ends_the_stream(runtime: Any) -> None:
+    time = Time()
+    time.at[30.0] = lambda: setattr(time, "stopped", True)
+    list(streamed(LogReads(runtime.database), time))
+    assert time.now == 30.0
 
 
 def test_a_database_that_is_gone_ends_the_stream(caplog: pytest.LogCaptureFixture) -> None:

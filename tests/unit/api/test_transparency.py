@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from ledger.clock import utc_now
 from ledger.transparency.checkpoints import Checkpoint, open_checkpoint
 from ledger.transparency.keys import SignerKey, decode_base64
 from ledger.transparency.merkle import HASH_SIZE, CompactRange, leaf_hash, verify_consistency
 from ledger.transparency.proofs import LogProof
 from ledger.transparency.tiles import TILE_WIDTH, decode_bundle
 from projections.transparency import Follower
+from tests.support.storages import TickingClock
 
 ORIGIN = "ledger.example/log"
 KEY = SignerKey.generate(ORIGIN, lambda size: bytes(range(size)))
@@ -50,7 +50,7 @@ class Log:
 
 @pytest.fixture
 def log(client: Any, runtime: Any, tokens: Any) -> Log:
-    follower = Follower(runtime.database, [KEY], ORIGIN, clock=utc_now)
+    follower = Follower(runtime.database, [KEY], ORIGIN, clock=TickingClock())
     return Log(client, follower, tokens.headers(1), tokens.headers(92, role="auditor"))
 
 
