@@ -78,6 +78,7 @@ class Follower:
         self._reached = reached
         self._signed_at: datetime | None = None
         self._keys_checked = False
+        self._stored_at: str | None = None
         self._last: Checkpoint | None = None  # that this process has signed, or seen
 
     def step(self) -> bool:
@@ -131,7 +132,7 @@ class Follower:
                 self._reached("stored")
         self._keys_checked = True
         if needed:
-            self._last = checkpoint
+            self._last, self._stored_at = checkpoint, rfc3339(now)
         self._reached("published")
         return checkpoint if needed else None
 
@@ -156,8 +157,10 @@ class Follower:
 
     def _is_early(self, cursor: Cursor, now: datetime) -> bool:
         """Whether another follower has signed only just now: several would sign several times as often."""
-        rows = cursor.execute("SELECT max(signed_at) FROM log_checkpoints")
-        return rows[0][0] is not None and rfc3339(now - self._sign_every) < rows[0][0] <= rfc3339(now)
+        [(latest,)] = cursor.execute("SELECT max(signed_at) FROM log_checkpoints")
+        if latest is None or latest == self._stored_at:
+            return False
+        return bool(rfc3339(now - self._sign_every) < latest <= rfc3339(now))
 
 
 def _leaves(events: Sequence[RecordedEvent], size: int) -> list[bytes]:

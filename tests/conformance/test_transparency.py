@@ -158,11 +158,11 @@ def test_a_follower_that_is_behind_signs_now_and_then(store: Store) -> None:
     append(store, 10)
     following = Follower(store.database, [KEY], ORIGIN, clock=TickingClock(), batch=2, sign_every=timedelta(seconds=3))
     signed = []
-    for _ in range(7):
+    for _ in range(6):
         following.step()
         signed.append(log_sizes(store.database).checkpoint)
 
-    assert signed == [2, 2, 2, 8, 8, 8, 10]  # the clock goes a second forward each step
+    assert signed == [2, 2, 2, 8, 8, 10]  # the clock goes a second forward each step
 
 
 def test_several_followers_sign_no_oftener_than_one(store: Store) -> None:

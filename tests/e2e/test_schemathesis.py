@@ -169,7 +169,7 @@ def assert_thorough(report: Report) -> None:
     assert {name for name, _ in report.checks()} >= CHECKS
     assert {status for _, status in report.checks()} <= {"success", "skip"}
     assert min(report.phases()[phase] for phase in ("examples", "coverage", "fuzzing", "stateful")) > 0
-    assert min(report.modes()[mode] for mode in ("positive", "negative")) > 200
+    assert min(report.modes()[mode] for mode in ("positive", "negative")) >= 100
     assert not [answer for answer in report.answers() if answer[1] >= 500]
 
 
@@ -196,10 +196,10 @@ def test_an_admin_finds_nothing(fresh_server: Server, tmp_path: Path) -> None:
     assert sum(report.phases().values()) >= 2000
     assert served(fresh_server) - before >= 2000
     answers = report.answers()
-    assert min(answers[label, 400] for label in REFUSED_FOR_MEANING) > 20
+    assert min(answers[label, 400] for label in REFUSED_FOR_MEANING) >= 10
     accepted = {label: answers[label, 200] + answers[label, 201] for label in REFUSED_FOR_MEANING}
     assert accepted.pop(NEVER_ACCEPTED) == 0
-    assert min(accepted.values()) > 20, accepted
+    assert min(accepted.values()) >= 10, accepted
     assert_sound(fresh_server)
 
 

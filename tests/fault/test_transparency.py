@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def follow_and_die(url: str, point: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     database = open_database(url, timeout=30)
-    following = Follower(database, [KEY], KEY.name, clock=utc_now, batch=50, reached=at)
+    following = Follower(database, [KEY], KEY.name, clock=utc_now, batch=50, sign_every=timedelta(0), reached=at)
     while True:
         following.advance()
         following.sign(utc_now())
@@ -47,7 +48,7 @@ def follow_and_die(url: str, point: str) -> None:
 def follow_until_told(url: str, stop: multiprocessing.synchronize.Event) -> None:
     """Follows in steps of its own size until the writers are done and nothing is left."""
     database = open_database(url, timeout=30)
-    following = Follower(database, [KEY], KEY.name, clock=utc_now, batch=37 + os.getpid() % 50)
+    following = Follower(database, [KEY], KEY.name, clock=utc_now, batch=37 + os.getpid() % 50, sign_every=timedelta(0))
     while True:
         last = stop.is_set()
         if not following.step() and last:
