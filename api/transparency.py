@@ -47,7 +47,7 @@ class TransparencyRoutes:
     def get_checkpoint(self) -> Response:
         """The latest signed checkpoint
 
-        A signed note (https://c2sp.org/tlog-checkpoint): the log's origin, how many events it has, and the root over
+        A signed note (C2SP tlog-checkpoint): the log's origin, how many events it has, and the root over
         them.
         """
         self._check_reader()
@@ -59,7 +59,7 @@ class TransparencyRoutes:
     def get_tile(self, tile: str) -> Response:
         """A tile of hashes, or a bundle of entries
 
-        `<L>/<N>[.p/<W>]` or `entries/<N>[.p/<W>]`, as https://c2sp.org/tlog-tiles writes it. Tiles never change.
+        `<L>/<N>[.p/<W>]` or `entries/<N>[.p/<W>]`, as C2SP tlog-tiles writes it. Tiles never change.
         """
         self._check_reader()
         try:
@@ -88,7 +88,7 @@ class TransparencyRoutes:
     def get_order_proof(self, orderId: int) -> Response:  # noqa: N803  # the name in the documented path
         """That an order's events are in the log
 
-        For each event its leaf, and a proof (https://c2sp.org/tlog-proof) that leads to the latest checkpoint: `null`
+        For each event its leaf, and a proof (C2SP tlog-proof) that leads to the latest checkpoint: `null`
         for a second or so, until one is signed that has it. With `version`, the proof of that event alone, as text.
         """
         events = self._proofs.of_order(orderId, self._callers.actor())
