@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from subprocess import PIPE
 
@@ -153,7 +154,16 @@ def test_a_bar_on_a_terminal(shell: Shell) -> None:
 
 def started(shell: Shell, *arguments: str, **streams: int) -> subprocess.Popen[str]:
     environ = environ_of(**shell.environ)
-    return subprocess.Popen((*CLI, *arguments), cwd=ROOT, env=environ, text=True, **streams)  # type: ignore[call-overload]
+    # Whoever runs the tests in the background has SIGINT ignored, and programs inherit that.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(  # type: ignore[call-overload]
+        (*CLI, *arguments),
+        cwd=ROOT,
+        env=environ,
+        text=True,
+        preexec_fn=heard,
+        **streams,  # noqa: PLW1509  no thread is started here
+    )
 
 
 @pytest.mark.usefixtures("filled")
