@@ -161,8 +161,8 @@ def started(shell: Shell, *arguments: str, **streams: int) -> subprocess.Popen[s
         cwd=ROOT,
         env=environ,
         text=True,
-        preexec_fn=heard,
-        **streams,  # noqa: PLW1509  no thread is started here
+        preexec_fn=heard,  # noqa: PLW1509  no thread is started here
+        **streams,
     )
 
 
