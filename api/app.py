@@ -17,6 +17,7 @@ from api.docs import DocsRoutes
 from api.envelope import Envelope
 from api.history import HistoryRoutes
 from api.leads import LeadRoutes
+from api.limits import UNLIMITED, LimitPolicy, enforce_limits
 from api.metrics import Metrics
 from api.orders import OrderRoutes
 from api.payments import PaymentRoutes
@@ -76,13 +77,14 @@ def create_app(
     streams: int = STREAMS,
     stopping: Callable[[], bool] = lambda: False,
     public_log: bool = False,
+    limits: LimitPolicy = UNLIMITED,
     new_request_id: Callable[[], str] = fresh_request_id,
     timer: Callable[[], float] = perf_counter,
 ) -> Flask:
     """The WSGI application. It holds no state of its own but metrics and verified tokens.
 
     At most ``streams`` clients at a time follow the log: each takes up a thread, until the process is ``stopping``.
-    ``public_log``: anybody may read the transparency log.
+    ``public_log``: anybody may read the transparency log. ``limits``: how often somebody may ask.
     """
     app = LedgerApp()
     metrics = Metrics(services.health)
@@ -104,5 +106,6 @@ def create_app(
     app.add_url_rule("/docs/assets/<name>", view_func=docs.get_asset)
     docs.publish(openapi.render(api))
     handle_errors(app)
+    enforce_limits(app, limits, callers.known_user)
     app.wsgi_app = Envelope(app.wsgi_app, metrics, new_request_id, timer)  # type: ignore[method-assign]  # as documented
     return app

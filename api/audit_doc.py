@@ -54,6 +54,5 @@ STREAM = {
             maximum=MAX_INTEGER,
         ),
     ],
-    "responses": answer(200, "The events.", _SENT, media_type="text/event-stream")
-    | problems(400, 401, 403, 404, 429, 503),
+    "responses": answer(200, "The events.", _SENT, media_type="text/event-stream") | problems(400, 401, 403, 404, 503),
 }

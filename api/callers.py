@@ -47,6 +47,13 @@ class Callers:
             raise Unauthenticated("it names no user")
         return user
 
+    def known_user(self) -> int | None:
+        """The user for whom this request is made, if it says so with a good token; to be counted, not to be served."""
+        try:
+            return self._verified().user
+        except Refusal:
+            return None
+
     def _verified(self) -> Actor:
         return self._tokens.verify(bearer_token(request.environ.get("HTTP_AUTHORIZATION")))
 

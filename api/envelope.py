@@ -8,8 +8,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from api import request_ids
 from api.metrics import Metrics
-
-_NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
+from api.security_headers import NOTHING_ALLOWED, POLICY, SECURITY_HEADERS
 
 
 class Envelope:
@@ -31,7 +30,9 @@ class Envelope:
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             headers.append((request_ids.HEADER, identity))
-            headers.append(_NO_SNIFFING)
+            headers.extend(SECURITY_HEADERS)
+            if not any(name == POLICY for name, _ in headers):
+                headers.append(NOTHING_ALLOWED)
             # The request object leaves itself there; without one, nothing was routed.
             rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
             seconds = self._timer() - started

@@ -42,7 +42,7 @@ _PROBLEM_RESPONSES: Mapping[int, tuple[str, str]] = {
     413: ("RequestTooLarge", "The body is larger than 1 MiB."),
     415: ("UnsupportedMediaType", "The body is not `application/json` in UTF-8."),
     422: ("IdempotencyKeyReused", "The Idempotency-Key belongs to another request."),
-    429: ("TooManyStreams", "There is no room just now."),
+    429: ("TooManyRequests", "More than this ledger allows a caller, or has room for: ask again later."),
     500: ("InternalError", "Something went wrong on our side."),
     503: ("Unavailable", "Something needed is unavailable: send the request again, with the same Idempotency-Key."),
 }
@@ -126,9 +126,10 @@ def answer(status: int, description: str, schema: Any, *, media_type: str = "app
     return {str(status): response | ({"content": {media_type: {"schema": schema}}} if schema is not None else {})}
 
 
-def problems(*statuses: int) -> Doc:
-    """Documented errors, by status; any operation may also meet an internal error."""
-    return {str(status): _PROBLEM_RESPONSES[status][0] for status in (*statuses, 500)}
+def problems(*statuses: int, limited: bool = True) -> Doc:
+    """Documented errors, by status; any operation may also meet an internal error, and a caller's limit."""
+    common = (429, 500) if limited else (500,)
+    return {str(status): _PROBLEM_RESPONSES[status][0] for status in (*statuses, *common)}
 
 
 def body(schema: Any, **examples: Any) -> Doc:

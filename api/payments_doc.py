@@ -72,5 +72,5 @@ WEBHOOK = {
         },
     ),
     "responses": answer(200, "It has arrived, and need not be sent again.", ReceivedSchema)
-    | problems(400, 404, 413, 415, 503),
+    | problems(400, 404, 413, 415, 503, limited=False),
 }

@@ -50,12 +50,18 @@ class ServiceRoutes:
         text = answer(200, "The metrics.", _TEXT, media_type="text/plain")
         page = answer(200, "The explanation.", _TEXT, media_type="text/html") | problems(404)
         index = answer(200, "Links.", IndexSchema)
+        unlimited = problems(limited=False)
         openapi.operation(routes, "/", "GET", self.get_index, security=PUBLIC, responses=index | problems())
-        openapi.operation(routes, "/healthz", "GET", self.get_health, security=PUBLIC, responses=state | problems())
+        openapi.operation(routes, "/healthz", "GET", self.get_health, security=PUBLIC, responses=state | unlimited)
         openapi.operation(
-            routes, "/readyz", "GET", self.get_readiness, security=PUBLIC, responses=state | problems(503)
+            routes,
+            "/readyz",
+            "GET",
+            self.get_readiness,
+            security=PUBLIC,
+            responses=state | problems(503, limited=False),
         )
-        openapi.operation(routes, "/metrics", "GET", self.get_metrics, security=PUBLIC, responses=text | problems())
+        openapi.operation(routes, "/metrics", "GET", self.get_metrics, security=PUBLIC, responses=text | unlimited)
         openapi.operation(
             routes,
             "/problems/<slug>",
@@ -100,5 +106,5 @@ class ServiceRoutes:
             return problem("not-found", "There is no such problem type.")
         explanation = _code(r"<code>\1</code>", escape(kind.explanation))
         page = _PAGE.format(title=escape(kind.title), status=kind.status, slug=escape(slug), explanation=explanation)
-        headers = {"Cache-Control": "public, max-age=3600", "Content-Security-Policy": "default-src 'none'"}
+        headers = {"Cache-Control": "public, max-age=3600"}
         return Response(page, 200, headers, content_type="text/html; charset=utf-8")

@@ -37,6 +37,12 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
         "too-many-streams": ProblemType(
             429, "Too many streams", "As many clients as there is room for follow the log already; try again later.", 5
         ),
+        "too-many-requests": ProblemType(
+            429,
+            "Too many requests",
+            "More requests than this ledger allows a user, or an address. `Retry-After` says when to go on; the header "
+            "fields `RateLimit` and `RateLimit-Policy` of every answer say what is left.",
+        ),
         "no-such-version": ProblemType(
             404,
             "No such version of the order",

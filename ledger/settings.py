@@ -42,6 +42,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LEDGER_LOG_KEY", "", "signer key of the transparency log, or its path; two with a comma", secret=True),
     Setting("LEDGER_PUBLIC_LOG", "no", "yes: anybody may read the transparency log, every event's text included"),
     Setting("LEDGER_LOG_ORIGIN", "", "origin line of the log's checkpoints; empty: the name of the signer key"),
+    Setting("LEDGER_RATE_LIMIT_USER", "", "requests of one user, such as 600/minute; empty: any number"),
+    Setting("LEDGER_RATE_LIMIT_ADDRESS", "", "requests from one address, such as 1200/minute; empty: any number"),
+    Setting(
+        "LEDGER_RATE_LIMIT_STORE", "memory://", "where they are counted: memory:// (by each worker) or redis://..."
+    ),
+    Setting("LEDGER_PROXIES", "0", "proxies in front, whose X-Forwarded-For tells addresses apart, 0 to 10"),
     Setting("LEDGER_BIND", "127.0.0.1:8000", "address:port that serve listens on"),
     Setting("LEDGER_WORKERS", "2", "worker processes of serve, 1 to 64"),
     Setting("LEDGER_THREADS", "16", "threads of each worker, 1 to 256"),
@@ -107,6 +113,10 @@ class Settings:
     log_keys: tuple[str, ...]
     public_log: bool
     log_origin: str | None
+    rate_limit_user: str | None
+    rate_limit_address: str | None
+    rate_limit_store: str
+    proxies: int
     bind: str
     workers: int
     threads: int
@@ -147,6 +157,10 @@ class Settings:
             log_keys=tuple(key.strip() for key in read.text("LEDGER_LOG_KEY").split(",") if key.strip()),
             public_log=read.choice("LEDGER_PUBLIC_LOG", ("no", "yes", "0", "1")) in {"yes", "1"},
             log_origin=read.optional("LEDGER_LOG_ORIGIN"),
+            rate_limit_user=read.rate("LEDGER_RATE_LIMIT_USER"),
+            rate_limit_address=read.rate("LEDGER_RATE_LIMIT_ADDRESS"),
+            rate_limit_store=read.matching("LEDGER_RATE_LIMIT_STORE", r"memory://|rediss?://.+"),
+            proxies=read.integer("LEDGER_PROXIES", 0, 10),
             bind=read.matching("LEDGER_BIND", r"(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}|unix:.+"),
             workers=read.integer("LEDGER_WORKERS", 1, 64),
             threads=read.integer("LEDGER_THREADS", 1, 256),
@@ -192,6 +206,12 @@ class _Reader:
         if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII) or not low <= float(value) <= high:
             raise SettingsError(f"{name} must be a number from {low} to {high}, not {value!r}")
         return float(value)
+
+    def rate(self, name: str) -> str | None:
+        value = self.optional(name)
+        if value is not None and not re.fullmatch(r"[1-9]\d{0,8}/(second|minute|hour|day)", value, re.ASCII):
+            raise SettingsError(f"{name} must be a number of requests a second, minute, hour or day: 600/minute")
+        return value
 
     def secret(self, name: str) -> str | None:
         value = self.optional(name)

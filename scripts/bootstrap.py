@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -87,10 +88,23 @@ class Runtime:
         # prometheus_client decides when it is first imported whether processes share their metrics, and `serve` says
         # so only once it runs.
         from api.app import create_app  # noqa: PLC0415
+        from api.limits import LimitPolicy  # noqa: PLC0415
 
         streams = min(self.settings.threads - 1, max(1, self.settings.threads // 4))
-        verifier, public = token_verifier(self.settings), self.settings.public_log
-        return create_app(self.services, verifier, streams=streams, stopping=stopping, public_log=public)
+        limits = LimitPolicy(
+            user=self.settings.rate_limit_user,
+            address=self.settings.rate_limit_address,
+            store=self.settings.rate_limit_store,
+            proxies=self.settings.proxies,
+        )
+        return create_app(
+            self.services,
+            token_verifier(self.settings),
+            streams=streams,
+            stopping=stopping,
+            public_log=self.settings.public_log,
+            limits=limits,
+        )
 
     def close(self) -> None:
         """Closes every connection."""
@@ -134,6 +148,12 @@ def build(settings: Settings) -> Runtime:
         webhooks=make_webhooks(settings, database),
     )
     return Runtime(settings, database, views, services, chosen.gateway, chosen.sandbox)
+
+
+def check_limits(settings: Settings) -> None:
+    """Raises SettingsError when requests can't be counted where the settings say."""
+    if settings.rate_limit_store.startswith("redis") and find_spec("redis") is None:
+        raise SettingsError("LEDGER_RATE_LIMIT_STORE: Redis needs the extra: pip install 'order-ledger[redis]'")
 
 
 def token_verifier(settings: Settings) -> TokenVerifier:

@@ -31,6 +31,7 @@ from werkzeug.exceptions import BadRequest
 
 from api.problem_types import PROBLEM_TYPES
 from api.request_ids import HEADER, fresh_request_id
+from api.security_headers import NOTHING_ALLOWED, SECURITY_HEADERS
 
 SILENCE_SECONDS = 20.0
 """How long a client may stay silent in the middle of a request before the connection is closed."""
@@ -60,9 +61,10 @@ def problem_response(status: HTTPStatus, request_id: str) -> bytes:
         kind = PROBLEM_TYPES[slug]
         document |= {"type": f"/problems/{slug}", "title": kind.title, "detail": kind.explanation}
     body = json.dumps(document | {"requestId": request_id}, separators=(",", ":")).encode()
+    security = "".join(f"{name}: {value}\r\n" for name, value in (*SECURITY_HEADERS, NOTHING_ALLOWED))
     head = (
         f"HTTP/1.1 {int(status)} {status.phrase}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
-        f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\n{HEADER}: {request_id}\r\n\r\n"
+        f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\n{HEADER}: {request_id}\r\n{security}\r\n"
     )
     return head.encode("ascii") + body
 

@@ -1,0 +1,134 @@
+"""How often one user, and one address, may ask: counted by flask-limiter, told in the fields of the IETF's draft.
+
+``RateLimit-Policy`` names the quota and its window in seconds, ``RateLimit`` what is left of it, and the seconds until
+more is: draft-ietf-httpapi-ratelimit-headers-09. Windows slide: nobody gets twice the quota around a boundary.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from math import ceil
+
+from flask import Flask, Response, g, request
+from flask_limiter import ApplicationLimit, Limiter, RateLimitExceeded, RequestLimit
+
+from api.problems import problem
+
+USER = "user"
+ADDRESS = "address"
+EXEMPT = frozenset({"/healthz", "/readyz", "/metrics", "/webhooks/stripe"})
+"""Probes must see the truth, and notices of payments are signed: refused, they would only come again."""
+
+_STORE_TIMEOUT = 1
+"""Seconds that counting may take; after that this process counts by itself until the store is back."""
+
+_IPV6_NETWORK = 64
+"""Bits of an IPv6 address that tell households apart: the rest is the household's to change at will."""
+
+
+@dataclass(frozen=True)
+class LimitPolicy:
+    """How many requests are answered: ``user`` and ``address`` are such as ``600/minute``, or ``None`` for any number.
+
+    ``store`` is where they are counted, as a URL of the limits library. ``proxies`` is how many proxies stand in front
+    of this server, each of which adds the address that it was asked from to X-Forwarded-For.
+    """
+
+    user: str | None = None
+    address: str | None = None
+    store: str = "memory://"
+    proxies: int = 0
+
+
+UNLIMITED = LimitPolicy()
+
+
+def enforce_limits(app: Flask, policy: LimitPolicy, caller: Callable[[], int | None]) -> None:
+    """Makes ``app`` answer 429 to whoever asks more often; ``caller`` is the user of a request, if it has one."""
+    if policy.user is None and policy.address is None:
+        return  # not even a look costs anything then
+    wanted = (
+        _limit(ADDRESS, policy.address, lambda: _address(policy.proxies)),
+        _limit(USER, policy.user, lambda: _user(caller)),
+    )
+    limiter = Limiter(
+        lambda: "",
+        application_limits=[limit for limit in wanted if limit is not None],
+        storage_uri=policy.store,
+        storage_options={"socket_timeout": _STORE_TIMEOUT, "socket_connect_timeout": _STORE_TIMEOUT},
+        strategy="sliding-window-counter",
+        in_memory_fallback_enabled=True,
+        key_prefix="order-ledger",
+        fail_on_first_breach=False,
+    )
+    limiter.init_app(app)
+    app.register_error_handler(RateLimitExceeded, lambda _: _refused(limiter.current_limits))
+
+    @app.after_request
+    def tell(response: Response) -> Response:
+        if limiter.current_limits:
+            _tell(response, limiter.current_limits)
+        return response
+
+
+def client_address(remote: str | None, forwarded: str | None, proxies: int) -> str | None:
+    """Whom a limit counts: an IPv4 address or an IPv6 network; ``None`` where it can't be known.
+
+    Of X-Forwarded-For only what our own proxies have added is believed, the rest is the client's to invent.
+    """
+    if proxies:
+        hops = [hop.strip() for hop in (forwarded or "").split(",")]
+        remote = hops[-proxies] if len(hops) >= proxies else None
+    try:
+        address = ip_address((remote or "").strip("[]"))
+    except ValueError:
+        return None
+    if address.version == 4:  # noqa: PLR2004  # of the Internet Protocol
+        return str(address)
+    mapped = address.ipv4_mapped
+    return str(mapped) if mapped else str(ip_network((int(address), _IPV6_NETWORK), strict=False))
+
+
+def _limit(name: str, amount: str | None, key: Callable[[], str]) -> ApplicationLimit | None:
+    if amount is None:
+        return None
+    return ApplicationLimit(
+        amount, key_function=key, scope=name, exempt_when=lambda: request.path in EXEMPT or not key()
+    )
+
+
+def _address(proxies: int) -> str:
+    return client_address(request.remote_addr, request.headers.get("X-Forwarded-For"), proxies) or ""
+
+
+def _user(caller: Callable[[], int | None]) -> str:
+    if "limited_user" not in g:
+        g.limited_user = caller()
+    return "" if g.limited_user is None else str(g.limited_user)
+
+
+def _refused(limits: list[RequestLimit]) -> Response:
+    breached = [limit for limit in limits if limit.breached]
+    seconds = max(_seconds_left(limit) for limit in breached)
+    allowed = ", ".join(f"{limit.limit.amount} each {limit.limit.get_expiry()} seconds" for limit in breached)
+    detail = f"That was one request too many: allowed are {allowed}."
+    return problem("too-many-requests", detail, headers={"Retry-After": str(seconds)})
+
+
+def _tell(response: Response, limits: list[RequestLimit]) -> None:
+    names = [limit.request_args[-1] for limit in limits]
+    response.headers["RateLimit-Policy"] = ", ".join(
+        f'"{name}";q={limit.limit.amount};w={limit.limit.get_expiry()}'
+        for name, limit in zip(names, limits, strict=True)
+    )
+    response.headers["RateLimit"] = ", ".join(
+        f'"{name}";r={max(0, limit.remaining)};t={_seconds_left(limit)}'
+        for name, limit in zip(names, limits, strict=True)
+    )
+
+
+def _seconds_left(limit: RequestLimit) -> int:
+    return max(1, ceil(limit.reset_at - time.time()))

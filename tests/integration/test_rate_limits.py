@@ -1,0 +1,104 @@
+"""Limits that several workers count together, in a real Redis, and what happens when it goes away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.support.server import Server, problem
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("redis-server") is None and "CI" not in os.environ, reason="redis-server is not installed"
+)
+
+
+class Redis:
+    """A Redis on a port of its own, which can be stopped and started again."""
+
+    def __init__(self, directory: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        options = ("--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._directory))
+        self._process = subprocess.Popen(("redis-server", *options), stdout=subprocess.DEVNULL)
+        with redis.Redis(port=self.port) as client:
+            for _ in range(200):
+                with suppress(redis.ConnectionError):
+                    assert client.ping()
+                    return
+                time.sleep(0.05)
+        raise AssertionError("redis-server did not start")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Redis]:
+    running = Redis(tmp_path)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def server(tmp_path: Path, store: Redis) -> Iterator[Server]:
+    running = Server(tmp_path, f"sqlite:///{tmp_path}/ledger.db", workers=2)
+    running.start(LEDGER_RATE_LIMIT_USER="20/day", LEDGER_RATE_LIMIT_STORE=store.url)
+    yield running
+    running.stop()
+
+
+def asked(server: Server, user: int, times: int) -> list[int]:
+    """What a user is answered who opens a connection for each request, so that all workers have some of them."""
+    answers = []
+    for _ in range(times):
+        with server.client(user) as client:
+            answers.append(client.get(f"{server.url}/leads/statuses", timeout=30).status_code)
+    return answers
+
+
+def test_workers_count_together(server: Server) -> None:
+    assert asked(server, 1, 30) == [200] * 20 + [429] * 10
+    assert asked(server, 2, 1) == [200]
+
+
+def test_a_store_that_is_gone_stops_nobody(server: Server, store: Redis) -> None:
+    assert asked(server, 1, 21)[-1] == 429
+
+    store.stop()
+    assert asked(server, 2, 10) == [200] * 10
+    with server.client(3) as client:
+        answers = [client.get(f"{server.url}/leads/statuses", timeout=30) for _ in range(21)]
+    assert answers[-1].status_code == 429
+    assert problem(answers[-1])["type"] == "/problems/too-many-requests"
+
+
+def test_a_server_starts_without_its_store(tmp_path: Path, store: Redis) -> None:
+    store.stop()
+    server = Server(tmp_path, f"sqlite:///{tmp_path}/ledger.db", workers=1)
+    server.start(LEDGER_RATE_LIMIT_USER="5/day", LEDGER_RATE_LIMIT_STORE=store.url)
+    try:
+        assert asked(server, 1, 7) == [200] * 5 + [429] * 2
+    finally:
+        server.stop()
