@@ -50,6 +50,7 @@ def test_a_malformed_body_is_the_clients_fault(error: Exception) -> None:
 @pytest.mark.parametrize("status", list(HTTPStatus))
 def test_every_answer_is_a_whole_problem_document(status: HTTPStatus) -> None:
     head, _, body = problem_response(status, "r-1").partition(b"\r\n\r\n")
+    assert {b"X-Content-Type-Options: nosniff", b"X-Frame-Options: DENY"} <= set(head.split(b"\r\n"))
 
     lines = head.decode().split("\r\n")
     document = json.loads(body)
