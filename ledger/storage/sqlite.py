@@ -20,7 +20,7 @@ from ledger.storage.database import Dialect, ViewsMoved
 from ledger.storage.log import ANY_GENERATION, COLUMNS, NewEvent
 from ledger.storage.pace import Pace
 from ledger.storage.sqlite_bulk import BUSY_TIMEOUT, SqliteBulk, SqliteScratchCursor, file_lock
-from ledger.storage.sqlite_cursor import SqliteCursor, errors_translated, transaction
+from ledger.storage.sqlite_cursor import SqliteCursor, errors_translated, transaction, use_wal
 from ledger.storage.tables import TableWrites
 
 
@@ -210,7 +210,7 @@ class SqliteDatabase:
             self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            use_wal(connection, self._timeout)
             connection.execute(f"PRAGMA synchronous={synchronous}")
         except sqlite3.Error:
             connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -13,6 +14,8 @@ from ledger.storage.database import ViewsMoved
 from ledger.storage.tables import Row
 
 _STREAM_ROWS = 1000
+_PRIMARY_CODE = 0xFF  # of a result code; what is above it says more of the same (https://www.sqlite.org/rescode.html)
+_RETRY_SECONDS = 0.01
 
 
 class SqliteCursor:
@@ -31,6 +34,20 @@ class SqliteCursor:
         cursor = self._connection.execute(sql, parameters)
         while rows := cursor.fetchmany(_STREAM_ROWS):
             yield from rows
+
+
+def use_wal(connection: sqlite3.Connection, timeout: float) -> None:
+    """Sets the journal to WAL, for ``timeout`` seconds at most: who finds others making that of a new file is not made
+    to wait by SQLite, but told at once that it is locked."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, Thread
 
 import pytest
 from eventsourcing.persistence import ProgrammingError
@@ -48,6 +49,29 @@ def test_a_file_that_is_deleted_or_replaced_while_in_use_takes_no_more_writes(tm
     with pytest.raises(StorageUnavailable, match="replaced"), database.write():
         pass
     database.close()
+
+
+def test_servers_that_start_at_once_on_a_new_file_wait_for_each_other(tmp_path: Path) -> None:
+    starters, rounds = 8, 20
+    for number in range(rounds):
+        url = f"sqlite:///{tmp_path}/{number}.db"
+        together, failures = Barrier(starters), list[Exception]()
+
+        def start(url: str = url, together: Barrier = together, failures: list[Exception] = failures) -> None:
+            database = open_database(url)
+            together.wait()
+            try:
+                migrate(database)
+            except StorageUnavailable as error:
+                failures.append(error)
+            database.close()
+
+        threads = [Thread(target=start) for _ in range(starters)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
