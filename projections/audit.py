@@ -10,6 +10,7 @@ from ledger.storage.log import RecordedEvent
 from ledger.transparency.chain import Chain
 from ledger.transparency.checkpoints import Checkpoint, open_checkpoint
 from ledger.transparency.keys import VerifierKey
+from projections.attested import is_attestation
 from projections.digest import OrderDigest
 from projections.rules import Rules
 
@@ -45,12 +46,13 @@ class Audit:
     def __init__(self, checkpoints: Iterable[Checkpoint], findings: Findings) -> None:
         self.findings = findings
         self.chain = Chain()
-        self._rules = Rules()
         self._due: dict[int, list[Checkpoint]] = {}
         self._proven = 0
         self._disproven: list[int] = []
         for checkpoint in checkpoints:
             self._due.setdefault(checkpoint.size, []).append(checkpoint)
+        due = (checkpoint for checkpoints in self._due.values() for checkpoint in checkpoints)
+        self._rules = Rules(attesting=any(map(_attestations, due)))
         self._compare()
 
     def add(self, event: RecordedEvent) -> None:
@@ -85,12 +87,21 @@ class Audit:
         for checkpoint in self._due.pop(size, ()):
             if checkpoint.root == self.chain.root():
                 self._proven = size
+                self.findings.add(
+                    f"checkpoint of {size}: the orders that were served then are not those that the log comes to"
+                    for line in _attestations(checkpoint)
+                    if line != self._rules.attestation()
+                )
             else:
                 self._disproven.append(size)
                 places = f"between positions {self._proven + 1} and {size}" if size > self._proven else f"up to {size}"
                 self.findings.add(
                     [f"checkpoint of {size}: its root is another: an event was changed, added or removed {places}"]
                 )
+
+
+def _attestations(checkpoint: Checkpoint) -> list[str]:
+    return [line for line in checkpoint.extensions if is_attestation(line)]
 
 
 def open_checkpoints(

@@ -15,6 +15,11 @@ from projections.live import LiveSet
 _ORDERS = "SELECT order_id, user_id, status, version, document FROM {orders} ORDER BY order_id"
 
 
+def order_line(order_id: int, status: str, version: int, document: bytes) -> bytes:
+    """The line of an order; ``document`` is the hash of its document."""
+    return f"{order_id} {status} {version} {document.hex()}\n".encode()
+
+
 class OrderDigest:
     """Takes orders by rising id; ``count`` is how many there were."""
 
@@ -25,7 +30,7 @@ class OrderDigest:
     def add(self, order_id: int, status: str, version: int, document: bytes) -> None:
         """Adds an order; ``document`` is the hash of its document."""
         self.count += 1
-        self._hash.update(f"{order_id} {status} {version} {document.hex()}\n".encode())
+        self._hash.update(order_line(order_id, status, version, document))
 
     def __str__(self) -> str:
         return self._hash.hexdigest()

@@ -17,6 +17,7 @@ from ledger.storage.database import Bulk, BulkCursor, StillInUse
 from ledger.storage.log import COLUMNS, RecordedEvent
 from ledger.storage.schema import exists
 from projections import shadow as shadows
+from projections.attested import ATTESTED_VIEW, forget_attested
 from projections.batches import Batch, Batches, batches
 from projections.bodies import facts_of
 from projections.fold import Rows
@@ -65,7 +66,8 @@ def rebuild(
             with bulk.batch() as cursor:
                 shadows.forget(cursor, view.name, "next")
             raise
-        return job.progress("done")
+    _attest_anew(database, view)
+    return job.progress("done")
 
 
 def roll_back(database: Database, view: View, known: Sequence[View], *, watcher: Watcher = NOBODY) -> Progress:
@@ -83,7 +85,14 @@ def roll_back(database: Database, view: View, known: Sequence[View], *, watcher:
             raise LedgerError(f"There is no former table of {view.name} to go back to.")
         job = _Job(bulk, definition, old, known=known, watcher=watcher)
         job.swap()
-        return job.progress("done")
+    _attest_anew(database, view)
+    return job.progress("done")
+
+
+def _attest_anew(database: Database, view: View) -> None:
+    # Whatever was wrong with its rows, and so with what was signed of them, is not any more.
+    if view.name == ATTESTED_VIEW:
+        forget_attested(database)
 
 
 def _job_name(view: View) -> str:

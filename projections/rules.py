@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from operator import attrgetter
 from sys import intern
 from typing import Any
 
@@ -21,7 +22,9 @@ from ledger.payments.gateway import PaymentKind, PaymentNotice
 from ledger.payments.payment import Payment, PaymentTotals, anomaly_of
 from ledger.statuses import TRANSITIONS, Status
 from ledger.storage.log import RecordedEvent
-from projections.digest import OrderDigest
+from ledger.transparency.lthash import LtHash
+from projections.attested import attested_line
+from projections.digest import OrderDigest, order_line
 from projections.orders import created_document
 
 Body = Mapping[str, Any]
@@ -29,6 +32,9 @@ Body = Mapping[str, Any]
 _EVENT_TYPES = {type.TOPIC: type for type in EVENT_TYPES}
 _MOVES = {before.value: frozenset(after.value for after in moves) for before, moves in TRANSITIONS.items()}
 """Plain strings: looking up a member of an enumeration costs as much as all else about a move."""
+
+_UNHASHED = 20_000
+"""Orders that may change again, before they are hashed all the same: what happens to an order happens soon."""
 
 _NOTHING = Payment()
 _read = json.JSONDecoder().raw_decode
@@ -39,9 +45,10 @@ _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 class _Order:
     """An order as its events leave it. There are as many in memory as in the log, so they are kept small."""
 
-    __slots__ = ("amount", "currency", "document", "intent", "payment", "records", "status", "version")
+    __slots__ = ("amount", "currency", "document", "id", "intent", "payment", "records", "status", "version")
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, order_id: int, body: Body) -> None:
+        self.id = order_id
         self.status = Status.PENDING.value
         self.version = 1
         self.amount: int = body["amount_in_cents"]
@@ -51,11 +58,22 @@ class _Order:
         self.payment = _NOTHING
         self.records = 0
 
+    @property
+    def line(self) -> bytes:
+        """What the digests are made of."""
+        return order_line(self.id, self.status, self.version, self.document)
+
 
 class Rules:
-    """Takes the events of a log one by one, and says what is wrong with what they say."""
+    """Takes the events of a log one by one, and says what is wrong with what they say.
 
-    def __init__(self) -> None:
+    ``attesting``: what checkpoints say of the orders will be asked for.
+    """
+
+    def __init__(self, *, attesting: bool = False) -> None:
+        self._attesting = attesting
+        self._hash = LtHash()
+        self._unhashed: set[_Order] = set()  # as they are now
         self._version = 1  # of the event that is looked at
         self._orders: dict[str, _Order] = {}
         self._alike: dict[int, tuple[Payment, PaymentTotals]] = {}
@@ -83,10 +101,31 @@ class Rules:
     def digest(self) -> OrderDigest:
         """The digest of all orders as they are now."""
         digest = OrderDigest()
-        orders = sorted((order_id_of(stream), order) for stream, order in self._orders.items())
-        for order_id, order in orders:
-            digest.add(order_id, order.status, order.version, order.document)
+        for order in sorted(self._orders.values(), key=attrgetter("id")):
+            digest.add(order.id, order.status, order.version, order.document)
         return digest
+
+    def attestation(self) -> str:
+        """What a checkpoint has to say of the orders as they are now."""
+        self._hash_all()
+        return attested_line(len(self._orders), self._hash)
+
+    def _changes(self, order: _Order) -> None:
+        """To be called before an order is changed that may be hashed as it is."""
+        if self._attesting and order not in self._unhashed:
+            self._hash.remove(order.line)
+            self._await_hash(order)
+
+    def _await_hash(self, order: _Order) -> None:
+        if self._attesting:
+            if len(self._unhashed) >= _UNHASHED:
+                self._hash_all()
+            self._unhashed.add(order)
+
+    def _hash_all(self) -> None:
+        for order in self._unhashed:
+            self._hash.add(order.line)
+        self._unhashed.clear()
 
     def _created(self, event: RecordedEvent, body: Body) -> Sequence[str]:
         faults = []
@@ -96,8 +135,12 @@ class Rules:
             faults.append(f"the amount is {body['amount_in_cents']}, the lines come to {amount_of(body['lines'])}")
         if body["actor"]["user"] != body["user_id"]:
             faults.append("an order belongs to the user who places it")
-        order_id_of(event.stream)
-        self._orders[event.stream] = _Order(body)
+        former = self._orders.get(event.stream)
+        if former is not None:
+            self._changes(former)
+            self._unhashed.discard(former)
+        order = self._orders[event.stream] = _Order(order_id_of(event.stream), body)
+        self._await_hash(order)
         return faults
 
     def _moved(self, event: RecordedEvent, body: Body) -> Sequence[str]:
@@ -105,6 +148,7 @@ class Rules:
         if order is None:
             return ["there is no such order yet"]
         before, after = order.status, body["status"]
+        self._changes(order)
         order.status, order.version = after, event.version
         if body["previous"] != before:
             return [f"it moves from {body['previous']}, and the order is {before}"]
@@ -115,6 +159,7 @@ class Rules:
         if order is None:
             return ["there is no such order yet"]
         faults = []
+        self._changes(order)
         order.version = event.version
         order.records += 1
         if self._is_simply_paid(order, body):

@@ -7,18 +7,26 @@ of a whole step. A checkpoint is signed in a transaction of its own, of a tree t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ledger.clock import Clock, rfc3339
-from ledger.errors import NotProven
+from ledger.errors import AlreadyRunning, NotProven
 from ledger.storage import Cursor, Database
+from ledger.storage.database import with_views_in_force
 from ledger.storage.log import COLUMNS, RecordedEvent
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.keys import SignerKey
 from ledger.transparency.leaf import event_leaf
 from ledger.transparency.merkle import CompactRange, tree_root
+from projections.attested import attest_anew, attest_since, read_attested
+from projections.live import LiveViews
+from projections.store import VIEWS
 from projections.tree import append_leaves, latest_checkpoint, lock_tree, node_reader
+
+_ANEW = 100_000
+"""Events after which hashing all orders anew is no more work than finding out which have changed."""
 
 BATCH = 2000
 """Events of one step: milliseconds on SQLite, where appends wait for it meanwhile."""
@@ -26,7 +34,7 @@ BATCH = 2000
 _NEXT = f"SELECT {COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?"
 _SIZES = (
     "SELECT (SELECT coalesce(max(position), 0) FROM events), (SELECT coalesce(max(size), 0) FROM log_tree),"
-    " (SELECT coalesce(max(size), 0) FROM log_checkpoints)"
+    " (SELECT coalesce(max(size), 0) FROM log_checkpoints), (SELECT size FROM log_attested)"
 )
 _PUT_CHECKPOINT = (
     "INSERT INTO log_checkpoints (size, root, note, signed_at) VALUES (?, ?, ?, ?)"
@@ -39,11 +47,12 @@ _PUT_KEY = (
 
 @dataclass(frozen=True, slots=True)
 class LogSizes:
-    """How far the log has come, its tree, and the checkpoints."""
+    """How far the log has come, its tree, and the checkpoints; ``attested``: when its orders were hashed, if ever."""
 
     head: int
     tree: int
     checkpoint: int
+    attested: int | None = None
 
 
 def log_sizes(database: Database) -> LogSizes:
@@ -70,6 +79,7 @@ class Follower:
         reached: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._database = database
+        self._views = LiveViews(database, VIEWS)
         self._signers = signers
         self._origin = origin
         self._clock = clock
@@ -95,20 +105,41 @@ class Follower:
         return more
 
     def advance(self) -> bool:
-        """Appends the leaves of the next events; answers whether there may be more."""
+        """Appends the leaves of the next events; answers whether there may be more.
+
+        Once it is near the log's end the orders are attested to as well, if anything is signed here.
+        """
         sizes = log_sizes(self._database)
         if sizes.head < sizes.tree:
             raise NotProven(f"The log ends at {sizes.head}, and {sizes.tree} events were in it.")
-        if sizes.head == sizes.tree:
+        behind = sizes.head - (sizes.attested or 0)
+        if self._signers and (sizes.attested is None or behind > _ANEW):
+            self._attest_anew()
+        elif sizes.head == sizes.tree and (behind == 0 or not self._signers):
             return False
+        return with_views_in_force(lambda: self._advance(sizes.head), self._views.look_again)
+
+    def _advance(self, head: int) -> bool:
         with self._database.transaction() as cursor:
             tree = lock_tree(cursor, self._database.dialect)
             self._reached("locked")
-            events = [RecordedEvent(*row) for row in cursor.execute(_NEXT, (tree.size, self._batch))]
+            attested = read_attested(cursor) if self._signers else None
+            near = head - tree.size <= self._batch
+            if near and attested is not None and attested.size <= tree.size:
+                events = attest_since(cursor, self._views.now(), attested, tree.size)
+                attested.save(cursor)
+                self._reached("attested")
+            else:
+                events = [RecordedEvent(*row) for row in cursor.execute(_NEXT, (tree.size, self._batch))]
+                near = len(events) < self._batch
             append_leaves(cursor, tree, _leaves(events, tree.size))
             self._reached("appended")
         self._reached("committed")
-        return len(events) == self._batch
+        return not near
+
+    def _attest_anew(self) -> None:
+        with suppress(AlreadyRunning):  # by another worker: the tree grows on meanwhile
+            attest_anew(self._views)
 
     def sign(self, now: datetime) -> Checkpoint | None:
         """Signs the tree as it is, and stores the checkpoint; ``None`` when that was done already."""
@@ -117,12 +148,12 @@ class Follower:
             raise NotProven(f"The log ends at {sizes.head}, and a checkpoint of {sizes.checkpoint} events was signed.")
         if sizes.tree == 0 or sizes.tree < sizes.checkpoint:  # the tree is made again, and not there yet
             return None
-        if sizes.tree == sizes.checkpoint and self._keys_checked:
+        if sizes.tree == sizes.checkpoint and self._keys_checked and not self._has_more_to_say(sizes):
             return None
         with self._database.transaction() as cursor:
             tree = lock_tree(cursor, self._database.dialect)
-            checkpoint = Checkpoint(self._origin, tree.size, tree.root())
-            needed = self._needed(cursor, tree) and not (self._keys_checked and self._is_early(cursor, now))
+            checkpoint = Checkpoint(self._origin, tree.size, tree.root(), _extensions(cursor, tree.size))
+            needed = self._needed(cursor, tree, checkpoint) and not (self._keys_checked and self._is_early(cursor, now))
             if needed:
                 note = checkpoint.signed(self._signers)
                 self._reached("signed")
@@ -136,8 +167,14 @@ class Follower:
         self._reached("published")
         return checkpoint if needed else None
 
-    def _needed(self, cursor: Cursor, tree: CompactRange) -> bool:
-        """Whether the tree has no checkpoint of all the keys. Raises NotProven when it is not the last one's, grown.
+    def _has_more_to_say(self, sizes: LogSizes) -> bool:
+        """Whether the last checkpoint was signed before it could say anything of the orders, and now could."""
+        return sizes.attested == sizes.tree and self._last is not None and not self._last.extensions
+
+    def _needed(self, cursor: Cursor, tree: CompactRange, checkpoint: Checkpoint) -> bool:
+        """Whether there is no checkpoint of the tree by all the keys that says as much as this one.
+
+        Raises NotProven when the tree is not the last one's, grown.
 
         What this process saw before counts as well: a database that was set back has lost its later checkpoints, too.
         """
@@ -153,7 +190,8 @@ class Follower:
         self._last = last
         keys = [signer.verifier for signer in self._signers]
         signed = all(any(key.made(signature) for signature in note.signatures) for key in keys)
-        return last.size < tree.size or last.origin != self._origin or not signed
+        says_less = len(last.extensions) < len(checkpoint.extensions)
+        return last.size < tree.size or last.origin != self._origin or says_less or not signed
 
     def _is_early(self, cursor: Cursor, now: datetime) -> bool:
         """Whether another follower has signed only just now: several would sign several times as often."""
@@ -161,6 +199,12 @@ class Follower:
         if latest is None or latest == self._stored_at:
             return False
         return bool(rfc3339(now - self._sign_every) < latest <= rfc3339(now))
+
+
+def _extensions(cursor: Cursor, size: int) -> tuple[str, ...]:
+    """What a checkpoint of this size says beside the root: nothing while the log is being caught up with."""
+    attested = read_attested(cursor)
+    return (attested.line,) if attested is not None and attested.size == size else ()
 
 
 def _leaves(events: Sequence[RecordedEvent], size: int) -> list[bytes]:

@@ -7,8 +7,8 @@ It needs Python 3.11, the package ``cryptography`` for Ed25519, and nothing else
 Exit code 0: the log is whole and every checkpoint was signed for it. 1: something is wrong, and what. 2: wrong usage.
 
 Read from the top: (1) a Merkle tree over the events as RFC 6962 has it; (2) checkpoints, which are notes signed with
-Ed25519 as https://c2sp.org/tlog-checkpoint and https://c2sp.org/signed-note have them; (3) what orders may do;
-(4) the audit, which puts these together.
+Ed25519 as https://c2sp.org/tlog-checkpoint and https://c2sp.org/signed-note have them; (3) what a checkpoint says of
+the orders that were served; (4) what orders may do; (5) the audit, which puts these together.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import gzip
 import json
 import sys
 from collections.abc import Iterator
-from hashlib import sha256
+from hashlib import sha256, shake_128
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -65,6 +65,15 @@ class Tree:
 # (2) Checkpoints --------------------------------------------------------------------------------------------------
 
 
+class Checkpoint(NamedTuple):
+    """What a log says of itself at one size; ``orders``: and of the orders that it served then, if it does."""
+
+    origin: str
+    size: int
+    root: str
+    orders: list[str]
+
+
 def parse_key(text: str) -> Key:
     """Name, id and key of a verifier key NAME+ID+BASE64. The id is the beginning of a hash of name and key."""
     name, _, rest = text.partition("+")
@@ -75,8 +84,8 @@ def parse_key(text: str) -> Key:
     return name, key_id, Ed25519PublicKey.from_public_bytes(key[1:])
 
 
-def open_checkpoint(note: str, keys: list[Key]) -> tuple[str, int, str]:
-    """Origin, size and root of a checkpoint, if at least one of the keys has signed it and none is claimed falsely."""
+def open_checkpoint(note: str, keys: list[Key]) -> Checkpoint:
+    """A checkpoint that at least one of the keys has signed, and for which none is claimed falsely."""
     text, _, signatures = note.rpartition("\n\n")
     text, signed = text + "\n", False
     for line in signatures.splitlines():
@@ -91,11 +100,39 @@ def open_checkpoint(note: str, keys: list[Key]) -> tuple[str, int, str]:
                 signed = True
     if not signed:
         raise Wrong("None of the given keys has signed the note.")
-    origin, size, root = text.split("\n")[:3]
-    return origin, int(size), root
+    origin, size, root, *others = text.splitlines()
+    return Checkpoint(origin, int(size), root, [line for line in others if line.startswith("orders ")])
 
 
-# (3) The rules of orders ------------------------------------------------------------------------------------------
+# (3) The orders that were served ------------------------------------------------------------------------------------
+
+EVERY = int.from_bytes(b"\1\0\0\0" * 1024, "little")  # 1,024 numbers at once, in one integer with 32 bits for each
+
+
+class Sums:
+    """A hash of all orders that is kept up as they change (LtHash, https://eprint.iacr.org/2019/227).
+
+    The line of an order is stretched to 1,024 numbers of 16 bits, and these are summed up over all orders.
+    """
+
+    def __init__(self) -> None:
+        self.sums = 0
+
+    def change(self, line: str, *, gone: bool = False) -> None:
+        """Adds the line of an order, or takes it away again."""
+        numbers, spread = shake_128(line.encode()).digest(2048), bytearray(4096)
+        spread[0::4], spread[1::4] = numbers[0::2], numbers[1::2]
+        number = int.from_bytes(spread, "little")
+        self.sums = self.sums + (0x10000 * EVERY - number if gone else number) & 0xFFFF * EVERY
+
+    def hash(self) -> str:
+        """SHA-256 of the sums, as base64."""
+        spread, sums = self.sums.to_bytes(4096, "little"), bytearray(2048)
+        sums[0::2], sums[1::2] = spread[0::4], spread[1::4]
+        return base64.b64encode(sha256(sums).digest()).decode()
+
+
+# (4) The rules of orders ------------------------------------------------------------------------------------------
 
 CLOSED = {"completed", "cancelled", "declined"}
 MOVES = {
@@ -125,6 +162,10 @@ class Order:
         self.intent = body["payment_intent_id"]
         self.document = sha256(document.encode()).digest()
         self.payment: Payment | None = None
+
+    def line(self) -> str:
+        """What the digests of all orders are made of."""
+        return f"{self.id} {self.status} {self.version} {self.document.hex()}\n"
 
 
 class Payment:
@@ -183,10 +224,12 @@ class Payment:
 
 
 class Orders:
-    """Replays every order, and says what is wrong with an event."""
+    """Replays every order, and says what is wrong with an event. ``changed`` are those that ``sums`` lacks."""
 
     def __init__(self) -> None:
         self.orders: dict[str, Order] = {}
+        self.sums = Sums()
+        self.changed: set[Order] = set()
 
     def add(self, stream: str, version: int, type: str, body: Json) -> Iterator[str]:
         """What is wrong with this event, a phrase each."""
@@ -203,6 +246,9 @@ class Orders:
         elif order is None:
             yield "there is no such order yet"
         else:
+            if order not in self.changed:
+                self.sums.change(order.line(), gone=True)
+                self.changed.add(order)
             order.version = version
             yield from self.moved(order, body) if type == "StatusChanged" else self.paid(order, body)
 
@@ -224,7 +270,12 @@ class Orders:
             "amountInCents": amount,
         }
         document = json.dumps(served, ensure_ascii=False, separators=(",", ":"))[:-1]
-        self.orders[stream] = Order(body, document)
+        former = self.orders.get(stream)
+        if former is not None and former not in self.changed:
+            self.sums.change(former.line(), gone=True)
+        self.changed.discard(former)
+        self.orders[stream] = order = Order(body, document)
+        self.changed.add(order)
 
     def moved(self, order: Order, body: Json) -> Iterator[str]:
         """An order moves: from the status that it has, and as the table of moves has it."""
@@ -254,16 +305,22 @@ class Orders:
             wrong = [name for name, value in totals.items() if told.get(name) != value]
             yield f"the payment's totals don't add up: {', '.join(wrong) or 'too many'}"
 
+    def served(self) -> str:
+        """What a checkpoint has to say of the orders as they are now."""
+        for order in self.changed:
+            self.sums.change(order.line())
+        self.changed.clear()
+        return f"orders {len(self.orders)} {self.sums.hash()}"
+
     def state(self) -> str:
         """The digest of all orders: a line for each, by rising id."""
         digest = sha256()
         for order in sorted(self.orders.values(), key=lambda order: order.id):
-            line = f"{order.id} {order.status} {order.version} {order.document.hex()}\n"
-            digest.update(line.encode())
+            digest.update(order.line().encode())
         return digest.hexdigest()
 
 
-# (4) The audit ----------------------------------------------------------------------------------------------------
+# (5) The audit ----------------------------------------------------------------------------------------------------
 
 
 MEMBERS = ["position", "stream", "version", "type", "body", "recordedAt"]
@@ -272,10 +329,10 @@ MEMBERS = ["position", "stream", "version", "type", "body", "recordedAt"]
 class Audit:
     """Takes the lines of the file one by one."""
 
-    def __init__(self, checkpoints: list[tuple[str, int, str]]) -> None:
-        self.due: dict[int, set[str]] = {}
-        for _, size, root in checkpoints:
-            self.due.setdefault(size, set()).add(root)
+    def __init__(self, checkpoints: list[Checkpoint]) -> None:
+        self.due: dict[int, list[Checkpoint]] = {}
+        for checkpoint in checkpoints:
+            self.due.setdefault(checkpoint.size, []).append(checkpoint)
         self.tree, self.orders = Tree(), Orders()
         self.position = self.proven = 0
         self.versions: dict[str, int] = {}
@@ -317,9 +374,11 @@ class Audit:
     def compare(self) -> Iterator[str]:
         """The root over the events so far, if there is a checkpoint of so many."""
         size = self.tree.size
-        for root in self.due.pop(size, ()):
-            if root == self.tree.root():
+        for checkpoint in self.due.pop(size, ()):
+            if checkpoint.root == self.tree.root():
                 self.proven = size
+                if any(line != self.orders.served() for line in checkpoint.orders):
+                    yield f"checkpoint of {size}: the orders that were served then are not those that the log comes to"
                 continue
             self.disproven.append(size)
             places = f"between positions {self.proven + 1} and {size}" if size > self.proven else f"up to {size}"
@@ -335,7 +394,7 @@ class Audit:
                 yield f"the log was forked: {both}"
 
 
-def read_checkpoints(paths: list[Path], keys: list[Key], wrong: list[str]) -> Iterator[tuple[str, int, str]]:
+def read_checkpoints(paths: list[Path], keys: list[Key], wrong: list[str]) -> Iterator[Checkpoint]:
     """The checkpoints that a key has signed, all of one log."""
     origin = None
     for path in paths:
@@ -344,9 +403,9 @@ def read_checkpoints(paths: list[Path], keys: list[Key], wrong: list[str]) -> It
         except (Wrong, ValueError) as error:
             wrong.append(f"{path}: {error}")
             continue
-        origin = origin or checkpoint[0]
-        if checkpoint[0] != origin:
-            wrong.append(f"{path}: The checkpoint is of {checkpoint[0]}, not of {origin}.")
+        origin = origin or checkpoint.origin
+        if checkpoint.origin != origin:
+            wrong.append(f"{path}: The checkpoint is of {checkpoint.origin}, not of {origin}.")
             continue
         yield checkpoint
 

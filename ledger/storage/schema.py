@@ -42,6 +42,11 @@ CREATE TABLE IF NOT EXISTS log_tree (
     id bigint PRIMARY KEY,
     size bigint NOT NULL,
     hashes bytea NOT NULL);
+CREATE TABLE IF NOT EXISTS log_attested (
+    id bigint PRIMARY KEY,
+    size bigint NOT NULL,
+    orders bigint NOT NULL,
+    sums bytea NOT NULL);
 CREATE TABLE IF NOT EXISTS log_tiles (
     level bigint NOT NULL,
     tile bigint NOT NULL,

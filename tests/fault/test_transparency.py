@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ledger.actor import Cause
+from ledger.cart import CartItem
 from ledger.clock import utc_now
 from ledger.storage import Database, open_database
 from ledger.storage.recorder import read_log
@@ -19,11 +21,13 @@ from ledger.transparency.checkpoints import open_checkpoint
 from projections.migrate import migrate
 from projections.transparency import Follower, log_sizes
 from projections.tree import read_tiles, read_tree
+from projections.verify import verify_database
 from tests.support.busy import log_key
+from tests.support.storages import CUSTOMER, opened_store
 from tests.support.writers import writers
 
 KEY = log_key()
-POINTS = ("locked", "appended", "committed", "signed", "stored", "published")
+POINTS = ("locked", "attested", "appended", "committed", "signed", "stored", "published")
 EVENTS = 6000
 SECONDS = 120
 
@@ -73,6 +77,8 @@ def assert_whole(database: Database) -> None:
     assert matched == len(notes) > 0, "a checkpoint was signed of events that are not there"
     assert max(notes) <= tree.size <= len(leaves)
     assert tiles == b"".join(leaves[: tree.size])
+    faults = verify_database(database, [], [KEY.verifier]).findings.faults
+    assert [fault for fault in faults if "Unrelated" not in fault] == []
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -83,6 +89,9 @@ def test_a_follower_that_is_killed_leaves_a_whole_tree(database_url: str, point:
     with writers(database_url, processes=1, threads=2, events=EVENTS // 10) as at_work:
         killed = context.Process(target=follow_and_die, args=(database_url, point))
         killed.start()
+        with opened_store(database_url) as store:
+            while killed.is_alive():
+                store.ledger.create_order([CartItem("1")], actor=CUSTOMER, cause=Cause())
         killed.join(SECONDS)
         assert killed.exitcode == -signal.SIGKILL
         while at_work.alive():

@@ -113,6 +113,25 @@ def test_a_compressed_export_is_verified_too(sound: Audited) -> None:
     assert "line 1 is cut off" in sound.verify("--export", file, code=1).stderr
 
 
+def test_orders_that_were_served_otherwise_are_found_by_whoever_replays_the_log(sound: Audited) -> None:
+    serve_otherwise(sound)
+
+    told = sound.verify_file("--checkpoint", sound.older, code=1).stdout
+    assert told.splitlines()[0].endswith("the orders that were served then are not those that the log comes to")
+    assert sound.verify(code=1).stdout.startswith(told.splitlines()[0])
+
+
+def serve_otherwise(ledger: Audited) -> None:
+    """For a while the API shows another order than was placed; then all is exported."""
+    change = "UPDATE orders SET document = replace(document, '{0}', '{1}') WHERE order_id = 2"
+    ledger.plant(change.format("Organic", "Orgamic"))
+    ledger.plant("DELETE FROM log_attested")
+    ledger.ledger.run("seed", "--orders", "1")
+    ledger.ledger.run("follow", "--once")
+    ledger.plant(change.format("Orgamic", "Organic"))
+    ledger.ledger.run("export", ledger.file)
+
+
 # --- What is changed in the database -----------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ledger.transparency.keys import VerifierKey
-from tests.integration.test_verify import FILE_CASES, KEY, STRANGER, Audited, audited
+from tests.integration.test_verify import FILE_CASES, KEY, STRANGER, Audited, audited, serve_otherwise
 from tests.support.cli import ROOT
 
 VERIFIER = ROOT / "scripts" / "verify_export.py"
@@ -75,6 +75,14 @@ def test_it_agrees_on_signatures(sound: Audited) -> None:
     assert alone(sound.file, code=1) == sound.verify_file(code=1).stdout
     sound.sign(KEY, size=10)
     assert alone(sound.file) == sound.verify_file().stdout
+
+
+def test_it_agrees_on_orders_that_were_served_otherwise(sound: Audited) -> None:
+    serve_otherwise(sound)
+
+    told = alone(sound.file, code=1)
+    assert "the orders that were served then are not those that the log comes to" in told
+    assert told == sound.verify_file(code=1).stdout
 
 
 def test_it_agrees_on_what_can_not_be_read(sound: Audited) -> None:
