@@ -169,6 +169,12 @@ class ConsistencySchema(Strict):
     )
 
 
+class CosignedAnswerSchema(Strict):
+    """The cosignatures are kept."""
+
+    size = _required_integer(minimum=0)
+
+
 class IntentSchema(Strict):
     """A Stripe PaymentIntent that belongs to no order."""
 

@@ -31,6 +31,12 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
         "no-checkpoint": ProblemType(
             404, "No checkpoint", "No checkpoint of the log was signed yet, or there is no key to sign with."
         ),
+        "invalid-cosignature": ProblemType(
+            400,
+            "Invalid cosignature",
+            "That is not a checkpoint of this log with a good cosignature of a witness that this ledger knows. Nothing "
+            "was kept of it.",
+        ),
         "not-proven-yet": ProblemType(
             404, "Not proven yet", "The event is recorded, and no signed checkpoint has it yet: ask again soon."
         ),

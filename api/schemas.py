@@ -80,6 +80,14 @@ class PaymentIntentSchema(Strict):
     amount = fields.Integer(required=True, strict=True, metadata={**AMOUNTS, "description": "Integer cents."})
 
 
+class CosignedSchema(Strict):
+    """A checkpoint of this log with the cosignatures of witnesses."""
+
+    checkpoint = fields.String(
+        required=True, metadata={"pattern": NO_NUL, "description": "The signed note (C2SP tlog-checkpoint)."}
+    )
+
+
 class LeadMoveSchema(Strict):
     """A lead status and its place on the board."""
 
@@ -97,6 +105,7 @@ _CART_ITEM = CartItemSchema()
 _STATUS_UPDATE = StatusUpdateSchema()
 _REFUND = RefundSchema()
 _PAYMENT_INTENT = PaymentIntentSchema()
+_COSIGNED = CosignedSchema()
 _LEAD_MOVE = LeadMoveSchema()
 
 
@@ -132,6 +141,11 @@ def load_payment(body: object) -> int:
     """The amount to pay, in cents."""
     amount: int = _load(_PAYMENT_INTENT, body)["amount"]
     return amount
+
+
+def load_cosigned(body: object) -> bytes:
+    """The note of a cosigned checkpoint."""
+    return str(_load(_COSIGNED, body)["checkpoint"]).encode()
 
 
 def load_lead_moves(body: object) -> list[LeadMove]:

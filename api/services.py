@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ledger.application import OrderLedger
 from ledger.catalogue import Catalogue
+from projections.cosignatures import Cosignatures
 from projections.health import Health
 from projections.history import HistoryReads
 from projections.leads import LeadReads
@@ -29,6 +30,7 @@ class Services:
     history: HistoryReads
     log: LogReads
     proofs: ProofReads
+    cosignatures: Cosignatures
     leads: LeadReads
     catalogue: Catalogue
     health: Health

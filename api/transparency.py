@@ -11,9 +11,10 @@ from api.answers import json_answer
 from api.callers import Callers
 from api.problems import problem
 from api.queries import checked, integer
+from api.schemas import load_cosigned
 from api.services import Services
-from api.strict_json import MAX_INTEGER
-from ledger.errors import MalformedProof
+from api.strict_json import MAX_INTEGER, read_json
+from ledger.errors import MalformedProof, NotProven
 from ledger.transparency.keys import encode_base64
 from ledger.transparency.tiles import parse_tile_path
 from projections.proofs import ProvenEvent
@@ -28,6 +29,7 @@ class TransparencyRoutes:
 
     def __init__(self, services: Services, callers: Callers, *, public: bool) -> None:
         self._proofs = services.proofs
+        self._cosignatures = services.cosignatures
         self._callers = callers
         self._public = public
 
@@ -38,6 +40,9 @@ class TransparencyRoutes:
             "Signed checkpoints, and proofs that nothing was changed. Where the log is public, no token is needed.",
         )
         openapi.operation(routes, "/log/checkpoint", "GET", self.get_checkpoint, **transparency_doc.CHECKPOINT)
+        cosigned = "/log/checkpoint/cosigned"
+        openapi.operation(routes, cosigned, "GET", self.get_cosigned_checkpoint, **transparency_doc.COSIGNED)
+        openapi.operation(routes, "/log/cosignatures", "POST", self.add_cosignatures, **transparency_doc.COSIGN)
         openapi.operation(routes, "/log/tile/<path:tile>", "GET", self.get_tile, **transparency_doc.TILE)
         openapi.operation(routes, "/audit/consistency", "GET", self.get_consistency, **transparency_doc.CONSISTENCY)
         path = "/orders/<order_id:orderId>/proof"
@@ -55,6 +60,30 @@ class TransparencyRoutes:
         if note is None:
             return problem("no-checkpoint", "No checkpoint was signed yet, or this ledger has no key to sign with.")
         return Response(note, 200, {"Cache-Control": "no-cache"}, content_type=TEXT)
+
+    def get_cosigned_checkpoint(self) -> Response:
+        """The latest checkpoint that a witness has cosigned
+
+        A witness (C2SP tlog-witness) vouches that it was shown one log only. Its word comes after the log's own.
+        """
+        self._check_reader()
+        note = self._cosignatures.latest()
+        if note is None:
+            return problem("no-checkpoint", "No witness has cosigned a checkpoint yet.")
+        return Response(note, 200, {"Cache-Control": "no-cache"}, content_type=TEXT)
+
+    def add_cosignatures(self) -> Response:
+        """Bring the cosignatures of witnesses
+
+        For witnesses that this ledger knows, and whoever brings their word: `order-ledger cosign --submit` does it.
+        """
+        self._check_reader()
+        note = load_cosigned(read_json(request))
+        try:
+            checkpoint = self._cosignatures.add(note)
+        except (MalformedProof, NotProven) as error:
+            return problem("invalid-cosignature", str(error))
+        return json_answer({"size": checkpoint.size})
 
     def get_tile(self, tile: str) -> Response:
         """A tile of hashes, or a bundle of entries

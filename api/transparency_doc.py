@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from api.answers import ConsistencySchema, ProvenEventSchema
-from api.openapi import BEARER, ORDER_ID, answer, parameter, problems
-from api.schemas import IDS
+from api.answers import ConsistencySchema, CosignedAnswerSchema, ProvenEventSchema
+from api.openapi import BEARER, ORDER_ID, answer, body, parameter, problems
+from api.schemas import IDS, CosignedSchema
 from api.strict_json import MAX_INTEGER
 
+_NOTE = (
+    "log.example/orders\n14\nvBfk5dm45TzO9C3p9k/A7BoZutKPdqgtpcymi5CVcM0=\n\n\N{EM DASH} log.example/orders DjDs...\n"
+)
 _SIZE = {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER}
 
 CHECKPOINT = {
     "security": BEARER,
     "responses": answer(200, "The note.", {"type": "string"}, media_type="text/plain") | problems(401, 403, 404, 503),
+}
+
+COSIGNED = {
+    "security": BEARER,
+    "responses": answer(200, "The note.", {"type": "string"}, media_type="text/plain") | problems(401, 403, 404, 503),
+}
+
+COSIGN = {
+    "security": BEARER,
+    "requestBody": body(CosignedSchema, note={"checkpoint": _NOTE}),
+    "responses": answer(200, "They are kept.", CosignedAnswerSchema) | problems(400, 401, 403, 413, 415, 503),
 }
 
 TILE = {

@@ -40,6 +40,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LEDGER_STRIPE_API_BASE", "https://api.stripe.com", "where Stripe's API is; elsewhere for tests"),
     Setting("LEDGER_STRIPE_TIMEOUT", "10", "seconds that a call to Stripe may take with its retries, 0.1 to 60"),
     Setting("LEDGER_LOG_KEY", "", "signer key of the transparency log, or its path; two with a comma", secret=True),
+    Setting("LEDGER_WITNESSES", "", "verifier keys of witnesses, with commas, or a file of them: whose word is kept"),
     Setting("LEDGER_PUBLIC_LOG", "no", "yes: anybody may read the transparency log, every event's text included"),
     Setting("LEDGER_LOG_ORIGIN", "", "origin line of the log's checkpoints; empty: the name of the signer key"),
     Setting("LEDGER_RATE_LIMIT_USER", "", "requests of one user, such as 600/minute; empty: any number"),
@@ -111,6 +112,7 @@ class Settings:
     stripe_api_base: str
     stripe_timeout: float
     log_keys: tuple[str, ...]
+    witnesses: tuple[str, ...]
     public_log: bool
     log_origin: str | None
     rate_limit_user: str | None
@@ -154,7 +156,8 @@ class Settings:
             stripe_webhook_secrets=read.webhook_secrets("STRIPE_WEBHOOK_SECRET"),
             stripe_api_base=read.stripe_base("LEDGER_STRIPE_API_BASE"),
             stripe_timeout=read.number("LEDGER_STRIPE_TIMEOUT", 0.1, 60),
-            log_keys=tuple(key.strip() for key in read.text("LEDGER_LOG_KEY").split(",") if key.strip()),
+            log_keys=read.several("LEDGER_LOG_KEY"),
+            witnesses=read.several("LEDGER_WITNESSES"),
             public_log=read.choice("LEDGER_PUBLIC_LOG", ("no", "yes", "0", "1")) in {"yes", "1"},
             log_origin=read.optional("LEDGER_LOG_ORIGIN"),
             rate_limit_user=read.rate("LEDGER_RATE_LIMIT_USER"),
@@ -182,6 +185,9 @@ class _Reader:
 
     def optional(self, name: str) -> str | None:
         return self.text(name) or None
+
+    def several(self, name: str) -> tuple[str, ...]:
+        return tuple(value.strip() for value in self.text(name).split(",") if value.strip())
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         value = self.text(name).lower()

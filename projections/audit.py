@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
+from ledger.clock import rfc3339
 from ledger.errors import MalformedProof, NotProven
 from ledger.storage.log import RecordedEvent
 from ledger.transparency.chain import Chain
 from ledger.transparency.checkpoints import Checkpoint, open_checkpoint
 from ledger.transparency.keys import VerifierKey
+from ledger.transparency.notes import Note
 from projections.attested import is_attestation
 from projections.digest import OrderDigest
 from projections.rules import Rules
+
+_LAST_SECOND = 253_402_300_799  # of the year 9999
 
 MAX_FAULTS = 1000
 """Faults that are kept; further ones are only counted."""
@@ -102,6 +107,32 @@ class Audit:
 
 def _attestations(checkpoint: Checkpoint) -> list[str]:
     return [line for line in checkpoint.extensions if is_attestation(line)]
+
+
+def check_witnesses(notes: Sequence[tuple[str, bytes]], witnesses: Sequence[VerifierKey], findings: Findings) -> None:
+    """Says up to where each witness vouches for the log by its cosignatures of these notes. Who does not is a fault."""
+    for witness in witnesses:
+        vouched: list[tuple[int, int]] = []
+        for name, data in notes:
+            try:
+                note = Note.parse(data)
+                made = [signature for signature in note.signatures if witness.made(signature)]
+                if made and note.verified([witness]):
+                    vouched.append((Checkpoint.parse(note.text).size, made[0].timestamp))
+            except (MalformedProof, NotProven) as error:
+                findings.add([f"{name}: {error}"])
+        if vouched:
+            size, moment = max(vouched)
+            findings.remarks.append(f"{witness.name} has cosigned {size} events {_when(moment)}")
+        else:
+            findings.add([f"{witness.name} has cosigned none of the checkpoints"])
+
+
+def _when(timestamp: int) -> str:
+    """A cosignature's time in words; a witness may put there what no calendar has."""
+    if timestamp > _LAST_SECOND:
+        return f"{timestamp} seconds after 1970"
+    return f"at {rfc3339(datetime.fromtimestamp(timestamp, UTC))}"
 
 
 def open_checkpoints(

@@ -15,6 +15,7 @@ from projections.store import VIEWS
 from projections.view import View
 from projections.watcher import NOBODY, Watcher
 
+_OURS = ("view_set", "views", "rebuilds", "log_attested", "log_cosignatures")
 ANOTHER_RELEASES = "The database was made by another release of the ledger; this one does not understand it."
 
 
@@ -65,7 +66,7 @@ def schema_fault(cursor: Cursor, dialect: Dialect) -> str | None:
         return ANOTHER_RELEASES
     if not exists(cursor, dialect, "events"):
         return "The log is not there: a ledger that has lost its table `events` has to be restored."
-    if not all(exists(cursor, dialect, table) for table in ("view_set", "views", "rebuilds")):
+    if not all(exists(cursor, dialect, table) for table in _OURS):
         return "The schema is a former release's: `order-ledger migrate` brings it up to date."
     return None
 

@@ -12,13 +12,20 @@ from functools import lru_cache
 from ledger.errors import MalformedProof
 from ledger.storage import Cursor
 from ledger.storage.database import Dialect
+from ledger.storage.tables import Row
 from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.merkle import HASH_SIZE, CompactRange, HashReader
 from ledger.transparency.notes import Note
 from ledger.transparency.tiles import TILE_HEIGHT, TILE_SIZE, TILE_WIDTH, reader_of_tiles, tile_root
 
 _STATE = "SELECT size, hashes FROM log_tree WHERE id = 1"
-_LATEST = "SELECT note FROM log_checkpoints ORDER BY size DESC LIMIT 1"
+_LATEST = "SELECT size, note FROM log_checkpoints ORDER BY size DESC LIMIT 1"
+_OF_SIZE = "SELECT size, note FROM log_checkpoints WHERE size = ?"
+_COSIGNATURES = "SELECT signed_text, line FROM log_cosignatures WHERE size = ? ORDER BY witness"
+_COSIGNED = (
+    "SELECT size, note FROM log_checkpoints WHERE size ="
+    " (SELECT max(size) FROM log_cosignatures WHERE witness = ? OR ? = '')"
+)
 _PUT_TILE = (
     "INSERT INTO log_tiles (level, tile, hashes) VALUES (?, ?, ?)"
     " ON CONFLICT (level, tile) DO UPDATE SET hashes = excluded.hashes"
@@ -69,9 +76,19 @@ def read_tiles(cursor: Cursor, level: int) -> Iterator[tuple[int, bytes]]:
 
 
 def latest_note(cursor: Cursor) -> str | None:
-    """The latest checkpoint as it was signed; ``None`` when none was."""
-    rows = cursor.execute(_LATEST)
-    return str(rows[0][0]) if rows else None
+    """The latest checkpoint as it was signed, by witnesses too; ``None`` when none was."""
+    return _with_cosignatures(cursor, cursor.execute(_LATEST))
+
+
+def latest_cosigned(cursor: Cursor, witness: str = "") -> str | None:
+    """The latest checkpoint that a witness, or the one with this key, has signed, too; ``None`` when none was."""
+    return _with_cosignatures(cursor, cursor.execute(_COSIGNED, (witness, witness)))
+
+
+def checkpoint_of_size(cursor: Cursor, size: int) -> Note | None:
+    """The checkpoint of that size, with all its signatures; ``None`` when none was signed. Raises MalformedProof."""
+    note = _with_cosignatures(cursor, cursor.execute(_OF_SIZE, (size,)))
+    return None if note is None else Note.parse(note.encode())
 
 
 def latest_checkpoint(cursor: Cursor) -> tuple[Checkpoint, Note] | None:
@@ -86,6 +103,14 @@ def latest_checkpoint(cursor: Cursor) -> tuple[Checkpoint, Note] | None:
 def known_keys(cursor: Cursor) -> list[str]:
     """The verifier keys of all keys that have signed checkpoints, in the order of their first use."""
     return [row[0] for row in cursor.execute("SELECT verifier FROM log_keys ORDER BY first_size, verifier")]
+
+
+def _with_cosignatures(cursor: Cursor, rows: Sequence[Row]) -> str | None:
+    if not rows:
+        return None
+    size, note = rows[0]
+    lines = (line for text, line in cursor.execute(_COSIGNATURES, (size,)) if note.startswith(f"{text}\n"))
+    return f"{note}{''.join(lines)}"
 
 
 def _split(hashes: bytes) -> list[bytes]:

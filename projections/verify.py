@@ -15,11 +15,11 @@ from ledger.transparency.lines import decode_line
 from ledger.transparency.merkle import HASH_SIZE, CompactRange, tree_root
 from ledger.transparency.notes import Note
 from ledger.transparency.tiles import TILE_SIZE, TILE_WIDTH, tile_root
-from projections.audit import Audit, Findings, open_checkpoints
+from projections.audit import Audit, Findings, check_witnesses, open_checkpoints
 from projections.digest import digest_of_view
 from projections.live import LiveViews
 from projections.store import VIEWS
-from projections.tree import known_keys, node_reader, read_tile, read_tiles, read_tree
+from projections.tree import known_keys, latest_cosigned, node_reader, read_tile, read_tiles, read_tree
 
 Notes = Sequence[tuple[str, bytes]]
 """Checkpoints as they are written, each with what to call it."""
@@ -44,9 +44,12 @@ class Verdict:
         ]
 
 
-def verify_lines(lines: Iterable[str], notes: Notes, keys: Collection[VerifierKey]) -> Verdict:
-    """Audits an exported log against checkpoints that one of the keys has signed."""
+def verify_lines(
+    lines: Iterable[str], notes: Notes, keys: Collection[VerifierKey], witnesses: Sequence[VerifierKey] = ()
+) -> Verdict:
+    """Audits an exported log against checkpoints that one of the keys has signed, and each witness one of them."""
     findings = Findings()
+    check_witnesses(notes, witnesses, findings)
     audit = Audit(open_checkpoints(notes, keys, findings), findings)
     for number, line in enumerate(lines, 1):
         try:
@@ -58,7 +61,9 @@ def verify_lines(lines: Iterable[str], notes: Notes, keys: Collection[VerifierKe
     return _verdict(audit)
 
 
-def verify_database(database: Database, notes: Notes, keys: Collection[VerifierKey]) -> Verdict:
+def verify_database(
+    database: Database, notes: Notes, keys: Collection[VerifierKey], witnesses: Sequence[VerifierKey] = ()
+) -> Verdict:
     """Audits a ledger's log against its tree, its own checkpoints and the given ones, and its orders against the log.
 
     Without keys, those that the database itself lists are trusted.
@@ -69,6 +74,7 @@ def verify_database(database: Database, notes: Notes, keys: Collection[VerifierK
         if listed and not keys:
             findings.remarks.append("no --key was given: the keys are those that the database itself lists")
         stored = _stored_notes(cursor, listed, findings)
+        check_witnesses([*_cosigned_notes(cursor, witnesses), *notes], witnesses, findings)
         audit = Audit(open_checkpoints([*stored, *notes], listed, findings), findings)
         tree = _read_state(cursor, findings)
         leaves = _Leaves(cursor, tree.size)
@@ -122,6 +128,14 @@ def _stored_notes(cursor: Cursor, keys: Collection[VerifierKey], findings: Findi
     if len(ours) < len(notes):
         findings.remarks.append(f"{len(notes) - len(ours)} stored checkpoints are of keys that were not given")
     return ours
+
+
+def _cosigned_notes(cursor: Cursor, witnesses: Sequence[VerifierKey]) -> Iterator[tuple[str, bytes]]:
+    """The latest checkpoint that each witness has cosigned here."""
+    for witness in witnesses:
+        note = latest_cosigned(cursor, str(witness))
+        if note is not None:
+            yield f"the checkpoint that {witness.name} has cosigned", note.encode()
 
 
 def _is_of(size: int, note: str) -> bool:

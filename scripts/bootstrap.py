@@ -26,6 +26,7 @@ from ledger.storage import Database, open_database
 from ledger.storage.intents import IntentOrders
 from ledger.storage.recorder import LogRecorder
 from ledger.storage.reservations import Reservations
+from projections.cosignatures import Cosignatures
 from projections.health import Health
 from projections.history import HistoryReads
 from projections.idempotency import ReceiptReads
@@ -40,7 +41,7 @@ from projections.store import VIEWS
 from projections.transparency import Follower
 from projections.watcher import NOBODY, Watcher
 from scripts.gateway import choose_gateway, make_webhooks
-from scripts.log_keys import log_origin, log_signers
+from scripts.log_keys import log_origin, log_signers, log_witnesses
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ def build(settings: Settings) -> Runtime:
         history=HistoryReads(database),
         log=LogReads(database),
         proofs=ProofReads(database),
+        cosignatures=Cosignatures(database, log_witnesses(settings)),
         leads=LeadReads(views),
         catalogue=catalogue,
         health=Health(database),

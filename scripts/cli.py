@@ -16,6 +16,7 @@ from scripts.bench import bench
 from scripts.bootstrap import environment
 from scripts.check import check
 from scripts.context import Session
+from scripts.cosign import cosign
 from scripts.database import doctor, migrate
 from scripts.export import export, import_
 from scripts.follow import follow
@@ -79,6 +80,7 @@ for command in (
     export,
     import_,
     keygen,
+    cosign,
     follow,
     verify,
     bench,

@@ -27,8 +27,18 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
+            _sync_directory(path.parent)
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise LedgerError(f"{path} can't be written: {error.strerror}.") from error
+
+
+def _sync_directory(directory: Path) -> None:
+    """So that the file has its name after a power failure, too."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

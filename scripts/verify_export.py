@@ -19,6 +19,7 @@ import gzip
 import json
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from hashlib import sha256, shake_128
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 Json = dict[str, Any]
-Key = tuple[str, bytes, Ed25519PublicKey]
+Key = tuple[str, bytes, Ed25519PublicKey, bool]
 
 
 class Wrong(Exception):
@@ -75,33 +76,63 @@ class Checkpoint(NamedTuple):
 
 
 def parse_key(text: str) -> Key:
-    """Name, id and key of a verifier key NAME+ID+BASE64. The id is the beginning of a hash of name and key."""
+    """Name, id (of a hash of the rest) and key of a verifier key NAME+ID+BASE64, and whether it is a witness's."""
     name, _, rest = text.partition("+")
     key = base64.b64decode(rest.partition("+")[2], validate=True)
     key_id = sha256(name.encode() + b"\n" + key).digest()[:4]
-    if key[:1] != b"\1" or rest.partition("+")[0] != key_id.hex():  # 1: Ed25519
+    if key[:1] not in (b"\1", b"\4") or rest.partition("+")[0] != key_id.hex():  # Ed25519, of a log or a witness
         raise ValueError("the key's id is not that of its name and key")
-    return name, key_id, Ed25519PublicKey.from_public_bytes(key[1:])
+    return name, key_id, Ed25519PublicKey.from_public_bytes(key[1:]), key[:1] == b"\4"
+
+
+def signers(note: str, keys: list[Key]) -> dict[str, int | None]:
+    """The names of those keys that have signed a note, of witnesses with the time. None may be claimed falsely."""
+    text, _, signatures = note.rpartition("\n\n")
+    found: dict[str, int | None] = {}
+    for line in signatures.splitlines():
+        _, signer, encoded = line.split(" ")
+        signature, moment, message = base64.b64decode(encoded), None, f"{text}\n"
+        for name, key_id, key, is_witness in keys:
+            if (signer, signature[:4]) != (name, key_id):
+                continue
+            value = signature[4:]
+            if is_witness:  # the time, eight bytes, is signed with the text
+                moment, value = int.from_bytes(value[:8], "big"), value[8:]
+                message = f"cosignature/v1\ntime {moment}\n{message}"
+            try:
+                key.verify(value, message.encode())
+            except InvalidSignature:
+                raise Wrong(f"The signature of {name} ({key_id.hex()}) is not valid.") from None
+            found[name] = moment
+    return found
 
 
 def open_checkpoint(note: str, keys: list[Key]) -> Checkpoint:
-    """A checkpoint that at least one of the keys has signed, and for which none is claimed falsely."""
-    text, _, signatures = note.rpartition("\n\n")
-    text, signed = text + "\n", False
-    for line in signatures.splitlines():
-        _, signer, encoded = line.split(" ")
-        signature = base64.b64decode(encoded)
-        for name, key_id, key in keys:
-            if (signer, signature[:4]) == (name, key_id):
-                try:
-                    key.verify(signature[4:], text.encode())
-                except InvalidSignature:
-                    raise Wrong(f"The signature of {name} ({key_id.hex()}) is not valid.") from None
-                signed = True
-    if not signed:
+    """A checkpoint that at least one of the keys has signed, and not as a witness only."""
+    found = signers(note, keys)
+    if not found:
         raise Wrong("None of the given keys has signed the note.")
-    origin, size, root, *others = text.splitlines()
+    if all(moment is not None for moment in found.values()):
+        raise Wrong("Only witnesses have signed the checkpoint, and not the log.")
+    origin, size, root, *others = note.rpartition("\n\n")[0].split("\n")
     return Checkpoint(origin, int(size), root, [line for line in others if line.startswith("orders ")])
+
+
+def check_witness(witness: Key, notes: dict[str, str], wrong: list[str]) -> str | None:
+    """Up to where a witness vouches for the log; it is wrong if it does not."""
+    vouched: list[tuple[int, int]] = []
+    for name, note in notes.items():
+        try:
+            moment = signers(note, [witness]).get(witness[0])
+            if moment is not None:
+                vouched.append((int(note.split("\n")[1]), moment))
+        except (Wrong, ValueError) as error:
+            wrong.append(f"{name}: {error}")
+    if not vouched:
+        wrong.append(f"{witness[0]} has cosigned none of the checkpoints")
+        return None
+    size, moment = max(vouched)
+    return f"{witness[0]} has cosigned {size} events at {datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 # (3) The orders that were served ------------------------------------------------------------------------------------
@@ -394,12 +425,12 @@ class Audit:
                 yield f"the log was forked: {both}"
 
 
-def read_checkpoints(paths: list[Path], keys: list[Key], wrong: list[str]) -> Iterator[Checkpoint]:
+def read_checkpoints(notes: dict[str, str], keys: list[Key], wrong: list[str]) -> Iterator[Checkpoint]:
     """The checkpoints that a key has signed, all of one log."""
     origin = None
-    for path in paths:
+    for path, note in notes.items():
         try:
-            checkpoint = open_checkpoint(path.read_text(encoding="utf-8"), keys)
+            checkpoint = open_checkpoint(note, keys)
         except (Wrong, ValueError) as error:
             wrong.append(f"{path}: {error}")
             continue
@@ -415,12 +446,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Verifies an exported order log.")
     parser.add_argument("file", type=Path, help="the exported log, JSON lines, compressed if it ends in .gz")
     parser.add_argument("--key", action="append", required=True, type=parse_key, help="a verifier key of the log")
+    parser.add_argument("--witness", action="append", default=[], type=parse_key, help="who has to have cosigned")
     parser.add_argument("--checkpoint", action="append", default=[], type=Path, help="a checkpoint kept from before")
     given = parser.parse_args()
     beside = given.file.with_name(f"{given.file.name}.checkpoint")
     paths = [*given.checkpoint, *([beside] if beside.exists() else [])]
     wrong: list[str] = []
-    audit = Audit(list(read_checkpoints(paths, given.key, wrong)))
+    notes = {str(path): path.read_text(encoding="utf-8") for path in paths}
+    notices = [check_witness(witness, notes, wrong) for witness in given.witness]
+    audit = Audit(list(read_checkpoints(notes, given.key, wrong)))
     wrong.extend(audit.compare())
     opened = gzip.open if given.file.suffix == ".gz" else open
     with opened(given.file, "rt", encoding="utf-8", newline="\n") as lines:
@@ -434,6 +468,8 @@ def main() -> int:
         wrong.append(f"there is no checkpoint {beside}: nothing is signed")
     for fault in wrong:
         print(f"wrong: {fault}")
+    for notice in filter(None, notices):
+        print(f"note: {notice}")
     size, covered = audit.tree.size, max(audit.proven, *audit.disproven, 0)
     if size > covered:
         print(f"note: events {covered + 1} to {size} are in no checkpoint: nothing proves them")

@@ -57,6 +57,12 @@ CREATE TABLE IF NOT EXISTS log_checkpoints (
     root bytea NOT NULL,
     note text NOT NULL,
     signed_at text NOT NULL);
+CREATE TABLE IF NOT EXISTS log_cosignatures (
+    size bigint NOT NULL,
+    witness text NOT NULL,
+    signed_text text NOT NULL,
+    line text NOT NULL,
+    PRIMARY KEY (size, witness));
 CREATE TABLE IF NOT EXISTS log_keys (
     verifier text PRIMARY KEY,
     first_size bigint NOT NULL,
