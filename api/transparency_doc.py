@@ -8,7 +8,7 @@ from api.schemas import IDS, CosignedSchema
 from api.strict_json import MAX_INTEGER
 
 _NOTE = (
-    "log.example/orders\n14\nvBfk5dm45TzO9C3p9k/A7BoZutKPdqgtpcymi5CVcM0=\n\n\N{EM DASH} log.example/orders DjDs...\n"
+    "log.example/orders\n17\n2iS4rgFPDMPyOfbYAEr7jjJd67MpYms5zz0qPOda79k=\n\n\N{EM DASH} log.example/orders AHqG...\n"
 )
 _SIZE = {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER}
 
