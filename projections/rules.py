@@ -10,9 +10,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from operator import attrgetter
 from sys import intern
 from typing import Any
+
+from msgspec import MsgspecError, Struct
+from msgspec.json import Decoder
 
 from ledger.cart import amount_of
 from ledger.events import EVENT_TYPES, upcast
@@ -33,35 +35,37 @@ _EVENT_TYPES = {type.TOPIC: type for type in EVENT_TYPES}
 _MOVES = {before.value: frozenset(after.value for after in moves) for before, moves in TRANSITIONS.items()}
 """Plain strings: looking up a member of an enumeration costs as much as all else about a move."""
 
-_UNHASHED = 20_000
+_UNHASHED = 5_000
 """Orders that may change again, before they are hashed all the same: what happens to an order happens soon."""
 
 _NOTHING = Payment()
-_read = json.JSONDecoder().raw_decode
+_read = json.JSONDecoder().raw_decode  # takes what no command writes, and says what is wrong with the rest
+_quickly = Decoder().decode
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 """How bodies that are not what their type says show themselves."""
 
 
-class _Order:
+class _Order(Struct, gc=False):
     """An order as its events leave it. There are as many in memory as in the log, so they are kept small."""
 
-    __slots__ = ("amount", "currency", "document", "id", "intent", "payment", "records", "status", "version")
+    amount: int
+    currency: str
+    intent: str
+    document: bytes
+    status: str = Status.PENDING.value
+    version: int = 1
+    payment: Payment = _NOTHING
+    records: int = 0
 
-    def __init__(self, order_id: int, body: Body) -> None:
-        self.id = order_id
-        self.status = Status.PENDING.value
-        self.version = 1
-        self.amount: int = body["amount_in_cents"]
-        self.currency = intern(body["currency"])
-        self.intent: str = body["payment_intent_id"]
-        self.document = sha256(created_document(body).encode()).digest()
-        self.payment = _NOTHING
-        self.records = 0
+    @classmethod
+    def created(cls, body: Body) -> _Order:
+        """A new one."""
+        document = sha256(created_document(body).encode()).digest()
+        return cls(body["amount_in_cents"], intern(body["currency"]), body["payment_intent_id"], document)
 
-    @property
-    def line(self) -> bytes:
-        """What the digests are made of."""
-        return order_line(self.id, self.status, self.version, self.document)
+    def line(self, stream: str) -> bytes:
+        """What checkpoints are made of."""
+        return order_line(order_id_of(stream), self.status, self.version, self.document)
 
 
 class Rules:
@@ -73,7 +77,7 @@ class Rules:
     def __init__(self, *, attesting: bool = False) -> None:
         self._attesting = attesting
         self._hash = LtHash()
-        self._unhashed: set[_Order] = set()  # as they are now
+        self._unhashed: dict[str, _Order] = {}  # as they are now, by stream
         self._version = 1  # of the event that is looked at
         self._orders: dict[str, _Order] = {}
         self._alike: dict[int, tuple[Payment, PaymentTotals]] = {}
@@ -90,19 +94,25 @@ class Rules:
         if check is None:
             return [f"there is no event type {event.type!r}"]
         try:
-            body, end = _read(event.body)
+            body = _quickly(event.body)
+        except MsgspecError:
+            try:
+                body, end = _read(event.body)
+            except _UNREADABLE as error:
+                return [_unreadable(error)]
             if end != len(event.body):
                 return ["its body goes on after its object"]
+        try:
             self._version = body.get("class_version", 1)
             return check(event, upcast(_EVENT_TYPES[event.type], body))
         except _UNREADABLE as error:
-            return [f"its body can't be read: {type(error).__name__} {error}"]
+            return [_unreadable(error)]
 
     def digest(self) -> OrderDigest:
         """The digest of all orders as they are now."""
         digest = OrderDigest()
-        for order in sorted(self._orders.values(), key=attrgetter("id")):
-            digest.add(order.id, order.status, order.version, order.document)
+        for order_id, order in sorted((order_id_of(stream), order) for stream, order in self._orders.items()):
+            digest.add(order_id, order.status, order.version, order.document)
         return digest
 
     def attestation(self) -> str:
@@ -110,21 +120,21 @@ class Rules:
         self._hash_all()
         return attested_line(len(self._orders), self._hash)
 
-    def _changes(self, order: _Order) -> None:
+    def _changes(self, stream: str, order: _Order) -> None:
         """To be called before an order is changed that may be hashed as it is."""
-        if self._attesting and order not in self._unhashed:
-            self._hash.remove(order.line)
-            self._await_hash(order)
+        if self._attesting and stream not in self._unhashed:
+            self._hash.remove(order.line(stream))
+            self._await_hash(stream, order)
 
-    def _await_hash(self, order: _Order) -> None:
+    def _await_hash(self, stream: str, order: _Order) -> None:
         if self._attesting:
             if len(self._unhashed) >= _UNHASHED:
                 self._hash_all()
-            self._unhashed.add(order)
+            self._unhashed[stream] = order
 
     def _hash_all(self) -> None:
-        for order in self._unhashed:
-            self._hash.add(order.line)
+        for stream, order in self._unhashed.items():
+            self._hash.add(order.line(stream))
         self._unhashed.clear()
 
     def _created(self, event: RecordedEvent, body: Body) -> Sequence[str]:
@@ -135,12 +145,12 @@ class Rules:
             faults.append(f"the amount is {body['amount_in_cents']}, the lines come to {amount_of(body['lines'])}")
         if body["actor"]["user"] != body["user_id"]:
             faults.append("an order belongs to the user who places it")
-        former = self._orders.get(event.stream)
+        order_id_of(event.stream)
+        order, former = _Order.created(body), self._orders.get(event.stream)
         if former is not None:
-            self._changes(former)
-            self._unhashed.discard(former)
-        order = self._orders[event.stream] = _Order(order_id_of(event.stream), body)
-        self._await_hash(order)
+            self._changes(event.stream, former)
+        self._orders[event.stream] = order
+        self._await_hash(event.stream, order)
         return faults
 
     def _moved(self, event: RecordedEvent, body: Body) -> Sequence[str]:
@@ -148,7 +158,7 @@ class Rules:
         if order is None:
             return ["there is no such order yet"]
         before, after = order.status, body["status"]
-        self._changes(order)
+        self._changes(event.stream, order)
         order.status, order.version = after, event.version
         if body["previous"] != before:
             return [f"it moves from {body['previous']}, and the order is {before}"]
@@ -159,7 +169,7 @@ class Rules:
         if order is None:
             return ["there is no such order yet"]
         faults = []
-        self._changes(order)
+        self._changes(event.stream, order)
         order.version = event.version
         order.records += 1
         if self._is_simply_paid(order, body):
@@ -204,6 +214,10 @@ class Rules:
             payment = _NOTHING.after(_notice(body))
             known = self._alike[body["amount_in_cents"]] = payment, payment.totals(1)
         return known
+
+
+def _unreadable(error: Exception) -> str:
+    return f"its body can't be read: {type(error).__name__} {error}"
 
 
 def _notice(body: Body) -> PaymentNotice:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -19,9 +19,11 @@ from ledger.transparency.keys import COSIGNATURE, Signature, SignerKey, Verifier
 from ledger.transparency.witness import CosignRequest, Seen
 from ledger.transparency.witness import cosign as cosigned
 from scripts.files import whole_file
-from scripts.log_client import LogClient
 from scripts.log_keys import read_signer
 from scripts.verify import verifier_keys_option
+
+if TYPE_CHECKING:
+    from scripts.log_client import LogClient
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OWNER_ONLY = 0o600
@@ -110,7 +112,10 @@ def cosign(
             asked = CosignRequest.parse(request.read())
             click.echo(_cosigned(asked, logs, State(state), witness).line, nl=False)
         elif url is not None and request is None:
-            client = LogClient(url, token_file.read_text(encoding="utf-8").strip() if token_file else None)
+            # Imported only now: it takes as long to load as all else of the command line, and nobody else needs it.
+            from scripts.log_client import LogClient as Client  # noqa: PLC0415
+
+            client = Client(url, token_file.read_text(encoding="utf-8").strip() if token_file else None)
             note = _cosign_latest(client, logs, State(state), witness)
             click.echo(note, nl=False)
             if submit:

@@ -21,6 +21,7 @@ from ledger.storage.log import ANY_GENERATION, COLUMNS, NewEvent
 from ledger.storage.pace import Pace
 from ledger.storage.sqlite_bulk import BUSY_TIMEOUT, SqliteBulk, SqliteScratchCursor, file_lock
 from ledger.storage.sqlite_cursor import SqliteCursor, errors_translated, transaction, use_wal
+from ledger.storage.sqlite_queue import WritersQueue
 from ledger.storage.tables import TableWrites
 
 
@@ -37,9 +38,10 @@ class SqliteDatabase:
         self._closed = False
         self._file: tuple[int, int] | None = None
         self._pool_lock = Lock()
-        # Threads queue here and not at SQLite's own lock, where waiting is polling. In memory there is one connection,
-        # which readers share with writers.
+        # Threads queue here, and processes below, as waiting for SQLite is polling. In memory readers queue, too.
         self._writers = RLock()
+        self._processes = WritersQueue(Path(path), timeout)
+        self._turns = 0
         self._jobs: defaultdict[str, Lock] = defaultdict(Lock)
         self._writer: sqlite3.Connection | None = None
         self._counter: sqlite3.Connection | None = None
@@ -136,6 +138,7 @@ class SqliteDatabase:
                 if held is not None:
                     held.close()
             self._writer = self._counter = None
+            self._processes.close()
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
@@ -167,10 +170,19 @@ class SqliteDatabase:
         """The turn to write, waited for no longer than SQLite's own lock would be."""
         if not self._writers.acquire(timeout=self._timeout):
             raise StorageUnavailable("The database is busy with other writes.")
+        self._turns += 1
         try:
-            yield
+            with self._turn_of_this_process() if self._turns == 1 else nullcontext():
+                yield
         finally:
+            self._turns -= 1
             self._writers.release()
+
+    def _turn_of_this_process(self) -> AbstractContextManager[None]:
+        if self._in_memory:
+            return nullcontext()
+        self._check_file()
+        return self._processes.turn()
 
     @contextmanager
     def _alone(self, job: str | None, wait: bool) -> Iterator[None]:
