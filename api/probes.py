@@ -84,11 +84,11 @@ class ServiceRoutes:
     def get_readiness(self) -> Response:
         """Whether the service can work
 
-        Asks the database, and looks whether schema and views are this release's, and whether this process still follows
-        the transparency log.
+        Asks the database; looks whether schema and views are this release's and at the log's end, whether followers and
+        signed checkpoints keep up with it, and whether this process still follows.
         """
         try:
-            reason = self._health.problem()
+            reason = " ".join(symptom.what for symptom in self._health.symptoms()) or None
         except StorageUnavailable as error:
             # What a driver said may name hosts and accounts, and anybody may ask this.
             _log.warning("not ready: %s (request %s)", error, current_request_id())

@@ -1,19 +1,52 @@
-"""Whether this ledger can serve: asked by the readiness endpoint and the doctor."""
+"""Whether this ledger can serve: asked by the readiness endpoint, the doctor, the metrics and the console."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from ledger.storage import Database
+from ledger.clock import Clock, utc_now
+from ledger.storage import Cursor, Database
+from ledger.transparency.lines import recorded_at
 from projections.migrate import missing
+from projections.sample import check_newest
 from projections.transparency import LogSizes, log_sizes
+
+MAX_LAG = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerState:
+    """How far a follower of the log has come; ``behind`` is how long the first event that it lacks has waited."""
+
+    name: str
+    position: int
+    head: int
+    behind: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """What is wrong, and what to do about it, a sentence each."""
+
+    what: str
+    remedy: str
 
 
 class Health:
-    """Looks at the database when asked, so that its answer is never older than the question."""
+    """Looks at the database when asked, so that its answer is never older than the question.
 
-    def __init__(self, database: Database) -> None:
+    A follower may be ``max_lag`` behind; ``signs``: checkpoints are to be signed by that time, too.
+    """
+
+    def __init__(
+        self, database: Database, *, max_lag: timedelta = MAX_LAG, signs: bool = False, clock: Clock = utc_now
+    ) -> None:
         self._database = database
+        self._max_lag = max_lag
+        self._signs = signs
+        self._clock = clock
         self._follows: Callable[[], bool] | None = None
 
     def watch(self, follows: Callable[[], bool]) -> None:
@@ -21,10 +54,37 @@ class Health:
         self._follows = follows
 
     def problem(self) -> str | None:
-        """What keeps the ledger from serving; ``None`` when it is ready. Raises StorageUnavailable."""
-        if self._follows is not None and not self._follows():
-            return "The follower of the transparency log has ended: this process is to be started again."
+        """What keeps a command from working on this database; ``None`` when nothing does. Raises StorageUnavailable."""
         return missing(self._database)
+
+    def symptoms(self) -> Iterator[Symptom]:
+        """What keeps the ledger from serving as it should. May raise StorageUnavailable."""
+        if self._follows is not None and not self._follows():
+            yield Symptom(
+                "The follower of the transparency log has ended.", "Start this process again; its log says why."
+            )
+        problem = self.problem()
+        if problem is not None:
+            yield Symptom(problem, "Until then nothing else can be looked at.")
+            return
+        for follower in self.followers():
+            if follower.behind > self._max_lag:
+                waits = f"{follower.head - follower.position:,} events behind, the first of which has waited"
+                yield Symptom(
+                    f"{follower.name} is {waits} for {follower.behind.total_seconds():,.0f} seconds.",
+                    "`order-ledger serve` and `order-ledger follow` keep it up; where one runs, its log says more.",
+                )
+        for finding in check_newest(self._database):
+            yield Symptom(f"A view is not at the log's end: {finding}.", "See `order-ledger check`.")
+
+    def followers(self) -> list[FollowerState]:
+        """The transparency log's tree, and its signed checkpoints where there is a key. Raises StorageUnavailable."""
+        with self._database.read() as cursor:
+            sizes = log_sizes(self._database)
+            states = [self._state(cursor, "The transparency log", sizes.tree, sizes.head)]
+            if self._signs:
+                states.append(self._state(cursor, "The signed checkpoint", sizes.checkpoint, sizes.head))
+        return states
 
     def head(self) -> int:
         """The position of the log's last event, 0 when it is empty. Raises StorageUnavailable."""
@@ -33,3 +93,18 @@ class Health:
     def log_sizes(self) -> LogSizes:
         """How far the log, its tree and its checkpoints have come. Raises StorageUnavailable."""
         return log_sizes(self._database)
+
+    def _state(self, cursor: Cursor, name: str, position: int, head: int) -> FollowerState:
+        moment = moment_of(cursor, position + 1) if position < head else None
+        behind = timedelta(0) if moment is None else max(timedelta(0), self._clock() - moment)
+        return FollowerState(name, position, head, behind)
+
+
+def moment_of(cursor: Cursor, position: int) -> datetime | None:
+    """When the event at a position was recorded; ``None`` when there is none, or it does not say."""
+    rows = cursor.execute("SELECT body FROM events WHERE position = ?", (position,))
+    moment = recorded_at(rows[0][0]) if rows else None
+    try:
+        return None if moment is None else datetime.fromisoformat(moment)
+    except ValueError:  # no command writes that
+        return None

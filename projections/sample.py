@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
+from ledger.order import order_stream
 from ledger.storage import Cursor, Database
 from ledger.storage.log import COLUMNS, RecordedEvent
 from ledger.storage.tables import Row
@@ -16,6 +17,8 @@ from projections.replay import INTENTS, Tell
 from projections.store import VIEWS
 from projections.view import Key, View
 
+_LAST_STREAMS = "SELECT stream FROM events ORDER BY position DESC LIMIT 3"
+_NEWEST_ORDER = "SELECT order_id, version FROM {orders} ORDER BY order_id DESC LIMIT 1"
 _AT_ONCE = 100
 _ROUNDS = 20
 """Draws for each stream that is wanted, before a small ledger is taken to have no more of them."""
@@ -36,6 +39,25 @@ def check_sample(
                 for view in views:
                     yield from _differences(cursor, view, stream, events)
             tell(len(streams))
+
+
+def check_newest(database: Database, known: Sequence[View] = VIEWS) -> Iterator[Finding]:
+    """Whether the views are where the log ends: a look at its last events, and at the newest order that is served.
+
+    A few queries by key, however large the ledger is. A view is ahead after a failover that has lost events.
+    """
+    with LiveViews(database, known).snapshot() as (cursor, live):
+        streams = dict.fromkeys(row[0] for row in cursor.execute(_LAST_STREAMS))
+        for stream, events in _histories(cursor, list(streams)).items() if streams else ():
+            for view in live.views:
+                yield from _differences(cursor, view, stream, events)
+        for order_id, version in cursor.execute(live.named(_NEWEST_ORDER)):
+            query = "SELECT coalesce(max(version), 0) FROM events WHERE stream = ?"
+            [(recorded,)] = cursor.execute(query, (order_stream(order_id),))
+            if version > recorded:
+                yield Finding(
+                    "orders", "ahead", f"order {order_id} is served at version {version}, and the log has {recorded}"
+                )
 
 
 def _drawn(cursor: Cursor, count: int, rng: random.Random) -> Iterator[list[str]]:

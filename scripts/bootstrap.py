@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -146,7 +147,7 @@ def build(settings: Settings) -> Runtime:
         cosignatures=Cosignatures(database, log_witnesses(settings)),
         leads=LeadReads(views),
         catalogue=catalogue,
-        health=Health(database),
+        health=Health(database, max_lag=timedelta(seconds=settings.max_lag), signs=bool(settings.log_keys)),
         webhooks=make_webhooks(settings, database),
     )
     return Runtime(settings, database, views, services, chosen.gateway, chosen.sandbox)

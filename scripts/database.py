@@ -74,6 +74,7 @@ def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
         yield f"database {without_password(settings.database_url)}", unready
         if not unready:
             head = runtime.services.health.head()
+            yield "followers and views", _faults(lambda: _symptoms(runtime))
             yield f"log and views ({head:,} events)", _faults(lambda: list(told(check(runtime.database))))
 
 
@@ -93,6 +94,10 @@ def _database_faults(runtime: Runtime) -> list[str]:
         return ["There is no such file yet; `order-ledger migrate` creates one."]
     problem = runtime.services.health.problem()
     return [] if problem is None else [problem]
+
+
+def _symptoms(runtime: Runtime) -> list[str]:
+    return [f"{symptom.what} {symptom.remedy}" for symptom in runtime.services.health.symptoms()]
 
 
 def _faults(look: Callable[[], list[str]]) -> list[str]:

@@ -98,3 +98,38 @@ def test_a_key_that_can_not_be_used_stops_the_start_with_one_line(tmp_path: Path
     assert (
         told.stderr == "order-ledger: LEDGER_LOG_KEY: the file that it names can't be read: No such file or directory\n"
     )
+
+
+def test_a_server_that_does_not_follow_any_more_is_not_ready(following: Server, database_url: str) -> None:
+    following.stop()
+    following.environ["LEDGER_MAX_LAG"] = "1"
+    following.start()
+    database = open_database(database_url)
+    place(following)
+    checkpoint_of(database, ORDERS)
+    with database.write() as cursor:
+        [(hashes,)] = cursor.execute("SELECT hashes FROM log_tree")
+        cursor.execute("UPDATE log_tree SET hashes = ?", (b"x",))
+    assert requests.get(f"{following.url}/readyz", timeout=SECONDS).status_code == 200
+    place(following)
+
+    deadline = time.monotonic() + SECONDS
+    while (answer := requests.get(f"{following.url}/readyz", timeout=SECONDS)).status_code == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    detail = answer.json()["detail"]
+    assert "The transparency log is" in detail
+    assert "The signed checkpoint is" in detail
+    said = following.command("doctor")
+    assert said.returncode == 1
+    assert f"followers and views: {detail.split('. ')[0][:40]}" in said.stdout
+    assert requests.get(f"{following.url}/healthz", timeout=SECONDS).status_code == 200
+
+    with database.write() as cursor:
+        cursor.execute("UPDATE log_tree SET hashes = ?", (bytes(hashes),))
+    following.kill()
+    following.start()
+    checkpoint_of(database, 2 * ORDERS)
+    assert requests.get(f"{following.url}/readyz", timeout=SECONDS).status_code == 200
+    assert verify_database(database, [], [KEY.verifier]).findings.faults == []
+    database.close()

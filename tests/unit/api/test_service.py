@@ -15,6 +15,7 @@ import pytest
 from api.metrics import Metrics
 from api.openapi import package_version
 from ledger.errors import StorageUnavailable
+from projections.health import Symptom
 
 
 @pytest.mark.parametrize("sent", ["a", "trace-1", "A.b_c:d/e+f=g-h", "x" * 128])
@@ -53,8 +54,8 @@ def test_probes(client: Any) -> None:
 
 
 class Behind:
-    def problem(self) -> str:
-        return "A view is behind."
+    def symptoms(self) -> list[Symptom]:
+        return [Symptom("A view is behind.", "Wait.")]
 
 
 def test_not_ready(make_app: Any, is_problem: Any) -> None:

@@ -78,7 +78,7 @@ def test_a_thread_that_has_died_is_noticed(health: Health, caplog: pytest.LogCap
     following.start()
     following.join()
 
-    assert "The follower of the transparency log has ended" in (health.problem() or "")
+    assert "The follower of the transparency log has ended" in next(iter(health.symptoms())).what
     assert "nobody thought of this" in caplog.text
 
 

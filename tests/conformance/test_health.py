@@ -1,0 +1,108 @@
+"""Health that can't lie: what is behind, ahead, overdue or dead is said, each in its own sentence."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ledger.actor import Cause
+from ledger.statuses import Status
+from projections.health import Health
+from projections.transparency import Follower
+from tests.support.busy import EVENTS, log_key, make_busy
+from tests.support.storages import STAFF, Store
+
+KEY = log_key()
+
+
+def at(store: Store) -> datetime:
+    """A moment right after the last event: the store's clock goes on with every look."""
+    return store.ports.clock()
+
+
+def health(store: Store, *, later: float = 0, signs: bool = True) -> Health:
+    now = at(store) + timedelta(seconds=later)
+    return Health(store.database, max_lag=timedelta(seconds=60), signs=signs, clock=lambda: now)
+
+
+def told(found: Health) -> list[str]:
+    return [symptom.what for symptom in found.symptoms()]
+
+
+def follow(store: Store, *keys: object) -> None:
+    follower = Follower(store.database, keys, KEY.name, clock=store.ports.clock)  # type: ignore[arg-type]
+    while follower.step():
+        pass
+
+
+def plant(store: Store, statement: str) -> None:
+    with store.database.write() as cursor:
+        cursor.execute(statement)
+
+
+def test_a_ledger_that_keeps_up_has_no_symptoms(store: Store) -> None:
+    assert told(health(store)) == []
+    make_busy(store)
+    assert told(health(store)) == []  # its events have not waited long
+    follow(store, KEY)
+    assert told(health(store, later=1e6)) == []
+
+
+def test_a_follower_that_is_behind_its_bound(store: Store) -> None:
+    make_busy(store)
+    late = told(health(store, later=1000))
+    assert [line.partition(" is ")[0] for line in late] == ["The transparency log", "The signed checkpoint"]
+    assert f"{EVENTS:,} events behind, the first of which has waited for 1,0" in late[0]
+
+    follow(store)
+    assert [line.partition(" is ")[0] for line in told(health(store, later=1000))] == ["The signed checkpoint"]
+    assert told(health(store, later=1000, signs=False)) == []
+    states = health(store, later=1000).followers()
+    assert [(state.position, state.head) for state in states] == [(EVENTS, EVENTS), (0, EVENTS)]
+    assert states[0].behind == timedelta(0) < states[1].behind
+
+
+def test_a_bound_is_a_matter_of_time_and_not_of_events(store: Store) -> None:
+    make_busy(store)
+    follow(store, KEY)
+    store.ledger.change_status(4, Status.CANCELLED, actor=STAFF, cause=Cause())
+    assert told(health(store, later=30)) == []
+    assert len(told(health(store, later=90))) == 2
+
+
+@pytest.mark.parametrize(
+    ("statement", "finding"),
+    [
+        ("UPDATE orders SET version = version - 1 WHERE order_id = 3", "orders: row (3,): version"),
+        ("DELETE FROM payments WHERE order_id = 3", "payments: row (3,) of the replay is missing"),
+        ("UPDATE lead_boards SET arrangement = '4321'", "lead_boards: row"),
+        ("DELETE FROM events WHERE position > 3", "orders: order 4 is served at version"),
+    ],
+)
+def test_a_view_that_is_not_at_the_end_of_the_log(store: Store, statement: str, finding: str) -> None:
+    make_busy(store)
+    follow(store, KEY)
+    store.ledger.change_status(3, Status.SHIPPED, actor=STAFF, cause=Cause())
+    follow(store, KEY)
+    plant(store, statement)
+    assert any(finding in line for line in told(health(store)))
+
+
+def test_a_schema_that_is_not_this_release_s_is_said_first_and_alone(store: Store) -> None:
+    plant(store, "DROP TABLE log_attested")
+    assert [line.partition(":")[0] for line in told(health(store))] == ["The schema is a former release's"]
+
+
+def test_a_body_without_a_time_has_waited_for_nobody_knows_how_long(store: Store) -> None:
+    plant(store, "INSERT INTO events VALUES (1, 's-1', 1, 'Unrelated', '{}')")
+    assert told(health(store, later=1e6)) == []
+    plant(store, """UPDATE events SET body = '{"timestamp":"nonsense"}'""")
+    assert told(health(store, later=1e6)) == []
+    assert health(store).followers()[0].position == 0
+
+
+def test_the_clocks_of_servers_differ(store: Store) -> None:
+    make_busy(store)
+    early = Health(store.database, signs=True, clock=lambda: datetime(2020, 1, 1, tzinfo=UTC))
+    assert [state.behind for state in early.followers()] == [timedelta(0), timedelta(0)]
