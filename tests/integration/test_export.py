@@ -248,6 +248,7 @@ def test_an_import_of_many_batches_is_all_or_nothing(tmp_path: Path, database_ur
     target.run("import", file)
 
     assert target.log() == source.log()
+    target.run("follow", "--once")
     assert "sound" in target.run("doctor").stdout
 
 

@@ -59,6 +59,7 @@ def test_all_views_are_rebuilt_one_after_the_other(shell: Shell, database_url: s
     assert told.stdout == ""
     for name in VIEW_OF:
         assert f"{name}: rebuilt and in force, up to event " in told.stderr
+    shell.run("follow", "--once")
     assert ": sound" in shell.run("doctor").stdout
 
 
@@ -78,6 +79,7 @@ def test_the_way_back(shell: Shell) -> None:
     assert "There is no former table of orders" in shell.run("rebuild", "orders", "--rollback", code=1).stderr
     shell.run("rebuild", "orders")
     assert "orders: the former table is back, up to event" in shell.run("rebuild", "orders", "--rollback").stderr
+    shell.run("follow", "--once")
     assert ": sound" in shell.run("doctor").stdout
 
 
@@ -113,6 +115,7 @@ def test_there_has_to_be_a_ledger(shell: Shell) -> None:
 def test_an_empty_ledger_has_views_to_be_rebuilt_too(shell: Shell) -> None:
     shell.run("migrate")
     shell.run("rebuild")
+    shell.run("follow", "--once")
     assert ": sound" in shell.run("doctor").stdout
 
 
@@ -135,6 +138,7 @@ def test_interrupted_while_it_waits(shell: Shell, database_url: str) -> None:
             assert process.wait(60) in {1, 130}
         assert rows_of(store) == before
     shell.run("rebuild", "orders")
+    shell.run("follow", "--once")
     assert ": sound" in shell.run("doctor").stdout
 
 
