@@ -7,11 +7,12 @@ PORT   ?= 8000
 BIN    := $(VENV)/bin
 INPUTS := setup.cfg pyproject.toml
 TESTS  ?=
+AXE    := 4.14.1
 # The tests' PostgreSQL keeps a lock file: here rather than in /tmp, where another user's would be in the way.
 RUNTIME = $(abspath $(VENV))/run
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint demo clean
+.PHONY: help run test lint screenshots demo clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +20,7 @@ help: ## List the targets
 run: $(VENV)/.installed ## Set up, create the database, serve on 127.0.0.1:8000 (PORT=, BIND=) with a token to try it
 	@exec $(BIN)/order-ledger serve --bind $(BIND):$(PORT) --welcome
 
-test: lint ## Set up, check the style, run every test with coverage (TESTS=tests/unit for a part)
+test: lint $(VENV)/axe-core/axe.min.js ## Set up, check the style, run every test with coverage (TESTS=tests/unit for a part)
 	@mkdir -p -m 700 $(RUNTIME) && mkdir -p $(RUNTIME)/python_PostgresServer
 	@XDG_RUNTIME_DIR=$(RUNTIME) $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--cov --cov-report=term-missing:skip-covered)
 
@@ -28,6 +29,9 @@ lint: $(VENV)/.installed-dev ## ruff, mypy --strict and the import contracts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --config setup.cfg --no-cache
+
+screenshots: $(VENV)/axe-core/axe.min.js ## Take the pictures of docs/console.md anew
+	@LEDGER_TEST_SCREENSHOTS=$(abspath docs/console) $(BIN)/python -m pytest -q tests/e2e/console/test_looks.py
 
 demo: $(VENV)/.installed ## Walk an order from cart to completed over HTTP, on a server of its own
 	@$(BIN)/python -m scripts.demo
@@ -50,3 +54,8 @@ $(VENV)/.installed-dev: $(INPUTS) | $(BIN)/python
 	@echo 'Installing into $(VENV) for development ...'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(VENV)/.installed $@
+
+# What the browser tests look for barriers with. Without npm those tests are left out.
+$(VENV)/axe-core/axe.min.js: | $(VENV)/.installed-dev
+	@mkdir -p $(@D)
+	@if command -v npm >/dev/null; then cd $(@D) && npm pack --silent axe-core@$(AXE) >/dev/null && tar -xzf axe-core-$(AXE).tgz --strip-components=1 package/axe.min.js && touch axe.min.js; fi

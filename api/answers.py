@@ -104,6 +104,7 @@ class CauseSchema(Strict):
     idempotencyKey = fields.String()  # noqa: N815
     requestHash = fields.String()  # noqa: N815
     stripeEventId = fields.String()  # noqa: N815
+    reason = fields.String(metadata={"description": "What the person who asked for it has given."})
     partOfVersion = fields.Integer(  # noqa: N815
         metadata={"description": "It is a part of what the event of that version tells."}
     )

@@ -13,8 +13,10 @@ from api import openapi
 from api.audit import AuditRoutes
 from api.auth import TokenVerifier
 from api.callers import Callers
+from api.console.routes import ConsoleRoutes
 from api.docs import DocsRoutes
 from api.envelope import Envelope
+from api.event_stream import Places
 from api.history import HistoryRoutes
 from api.leads import LeadRoutes
 from api.limits import UNLIMITED, LimitPolicy, enforce_limits
@@ -78,6 +80,7 @@ def create_app(
     stopping: Callable[[], bool] = lambda: False,
     public_log: bool = False,
     limits: LimitPolicy = UNLIMITED,
+    secure_cookies: bool = False,
     new_request_id: Callable[[], str] = fresh_request_id,
     timer: Callable[[], float] = perf_counter,
 ) -> Flask:
@@ -85,16 +88,18 @@ def create_app(
 
     At most ``streams`` clients at a time follow the log: each takes up a thread, until the process is ``stopping``.
     ``public_log``: anybody may read the transparency log. ``limits``: how often somebody may ask.
+    ``secure_cookies``: those of the console are for https alone.
     """
     app = LedgerApp()
     metrics = Metrics(services.health)
     callers = Callers(tokens)
+    places = Places(streams, stopping)
     docs = DocsRoutes()
     api = openapi.make_api(app)
     for routes in (
         OrderRoutes(services, callers),
         HistoryRoutes(services, callers),
-        AuditRoutes(services, callers, streams, stopping),
+        AuditRoutes(services, callers, places),
         TransparencyRoutes(services, callers, public=public_log),
         PaymentRoutes(services, callers),
         WebhookRoutes(services, metrics),
@@ -104,6 +109,7 @@ def create_app(
     ):
         api.register_blueprint(routes.blueprint())
     app.add_url_rule("/docs/assets/<name>", view_func=docs.get_asset)
+    app.register_blueprint(ConsoleRoutes(services, tokens, places, secure=secure_cookies).blueprint())
     docs.publish(openapi.render(api))
     handle_errors(app)
     enforce_limits(app, limits, callers.known_user)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,7 +10,7 @@ from flask import Response, request
 
 from api import audit_doc, openapi
 from api.callers import Callers
-from api.event_stream import MEDIA_TYPE, EventStream
+from api.event_stream import Places, stream_answer
 from api.preconditions import is_not_modified
 from api.problems import Refusal, problem
 from api.queries import checked, integer, matching, one_of
@@ -36,13 +34,12 @@ _LAST_EVENT_ID = "Last-Event-ID"
 
 
 class AuditRoutes:
-    """Reads of the log. Of the process's threads, ``streams`` at a time may be taken up by those who follow it."""
+    """Reads of the log. Who follows it takes one of the ``places``."""
 
-    def __init__(self, services: Services, callers: Callers, streams: int, stopping: Callable[[], bool]) -> None:
+    def __init__(self, services: Services, callers: Callers, places: Places) -> None:
         self._log = services.log
         self._callers = callers
-        self._streams = BoundedSemaphore(streams)
-        self._stopping = stopping
+        self._places = places
 
     def blueprint(self) -> Any:
         """The routes with their documentation."""
@@ -79,12 +76,9 @@ class AuditRoutes:
         page = self._log.page(after, 1)
         if after > page.head:
             return _ahead(after, page)
-        if not self._streams.acquire(blocking=False):
+        if not self._places.take():
             return problem("too-many-streams", "As many clients as this process has room for follow the log already.")
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        answer = Response(EventStream(self._log, self._stopping).lines(after), 200, headers, content_type=MEDIA_TYPE)
-        answer.call_on_close(self._streams.release)
-        return answer
+        return stream_answer(self._log, self._places, after)
 
 
 def _page_answer(page: LogPage, sent: dict[str, str]) -> Response:

@@ -29,7 +29,7 @@ class Callers:
         """The authenticated actor of this request; raises Unauthenticated."""
         actor = self._verified()
         if actor.role is Role.AUDITOR:
-            _note(actor)
+            note_audit(actor)
         return actor
 
     def auditor(self) -> Actor:
@@ -37,7 +37,7 @@ class Callers:
         actor = self._verified()
         if actor.role not in AUDITORS:
             raise Refusal("forbidden", "Only auditors and admins read the log.")
-        _note(actor)
+        note_audit(actor)
         return actor
 
     def user(self) -> int:
@@ -58,7 +58,7 @@ class Callers:
         return self._tokens.verify(bearer_token(request.environ.get("HTTP_AUTHORIZATION")))
 
 
-def _note(actor: Actor) -> None:
+def note_audit(actor: Actor) -> None:
     """One line of JSON for the log's readers and their programs."""
     query = request.query_string.decode("ascii", "backslashreplace")
     asked = {"method": request.method, "path": request.path, "query": query, "requestId": current_request_id()}

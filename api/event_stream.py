@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from threading import BoundedSemaphore
+
+from flask import Response
 
 from ledger.errors import StorageUnavailable
 from ledger.storage.log import RecordedEvent
@@ -21,6 +24,22 @@ LASTS = 300.0
 
 _PAGE = 200
 _log = logging.getLogger(__name__)
+
+
+class Places:
+    """How many streams of this process may be open at a time; each takes up a thread."""
+
+    def __init__(self, count: int, stopping: Callable[[], bool]) -> None:
+        self._free = BoundedSemaphore(count)
+        self.stopping = stopping
+
+    def take(self) -> bool:
+        """Takes a place, if one is free; whoever got it gives it back by ``release``."""
+        return self._free.acquire(blocking=False)
+
+    def release(self) -> None:
+        """Gives a place back."""
+        self._free.release()
 
 
 class EventStream:
@@ -61,6 +80,14 @@ class EventStream:
                 yield b":\n\n"
             if page.ends_the_log:
                 self._sleep(POLL)
+
+
+def stream_answer(log: LogReads, places: Places, after: int) -> Response:
+    """The events after a position as an answer; gives its place back when it ends."""
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    answer = Response(EventStream(log, places.stopping).lines(after), 200, headers, content_type=MEDIA_TYPE)
+    answer.call_on_close(places.release)
+    return answer
 
 
 def _line(event: RecordedEvent) -> str:

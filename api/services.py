@@ -13,8 +13,10 @@ from projections.history import HistoryReads
 from projections.leads import LeadReads
 from projections.log import LogReads
 from projections.orders import OrderReads
+from projections.overview import OverviewReads
 from projections.payments import PaymentReads
 from projections.proofs import ProofReads
+from projections.search import OrderSearch
 
 if TYPE_CHECKING:
     from ledger.payments.stripe_notices import StripeWebhooks  # imports the stripe library, which takes its time
@@ -29,9 +31,12 @@ class Services:
     payments: PaymentReads
     history: HistoryReads
     log: LogReads
+    overview: OverviewReads
+    search: OrderSearch
     proofs: ProofReads
     cosignatures: Cosignatures
     leads: LeadReads
     catalogue: Catalogue
+    currency: str
     health: Health
     webhooks: StripeWebhooks | None = None

@@ -40,6 +40,7 @@ class CauseRecord(TypedDict, total=False):
     idempotency_key: str
     request_hash: str
     stripe_event_id: str
+    reason: str
     part_of_version: int
 
 
@@ -65,12 +66,16 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What led to an event: an HTTP request (with its idempotency key and request hash) or a Stripe event."""
+    """What led to an event: an HTTP request (with its idempotency key and request hash) or a Stripe event.
+
+    ``reason`` is what the person who asked for it has given, for people.
+    """
 
     request_id: str | None = None
     idempotency_key: str | None = None
     request_hash: str | None = None
     stripe_event_id: str | None = None
+    reason: str | None = None
 
     def record(self, part_of_version: int | None = None) -> CauseRecord:
         """The JSON object kept in events; absent parts are left out.
@@ -85,6 +90,8 @@ class Cause:
             record["request_hash"] = self.request_hash
         if self.stripe_event_id is not None:
             record["stripe_event_id"] = self.stripe_event_id
+        if self.reason is not None:
+            record["reason"] = self.reason
         if part_of_version is not None:
             record["part_of_version"] = part_of_version
         return record

@@ -13,6 +13,7 @@ from projections.migrate import missing
 from projections.sample import check_newest
 from projections.transparency import LogSizes, log_sizes
 
+TREE, CHECKPOINT = "The transparency log", "The signed checkpoint"
 MAX_LAG = timedelta(seconds=30)
 
 
@@ -81,9 +82,9 @@ class Health:
         """The transparency log's tree, and its signed checkpoints where there is a key. Raises StorageUnavailable."""
         with self._database.read() as cursor:
             sizes = log_sizes(self._database)
-            states = [self._state(cursor, "The transparency log", sizes.tree, sizes.head)]
+            states = [self._state(cursor, TREE, sizes.tree, sizes.head)]
             if self._signs:
-                states.append(self._state(cursor, "The signed checkpoint", sizes.checkpoint, sizes.head))
+                states.append(self._state(cursor, CHECKPOINT, sizes.checkpoint, sizes.head))
         return states
 
     def head(self) -> int:

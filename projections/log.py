@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from ledger.storage import Database
 from ledger.storage.log import COLUMNS, RecordedEvent
+from ledger.storage.recorder import read_log
+from ledger.transparency.lines import encode_line
 
+_LINES = 500
 SCANNED = 10_000
 """Positions that one page looks through at most, so that a filter which matches little costs no more than one that
 matches all."""
@@ -62,6 +67,13 @@ class LogReads:
         events = [RecordedEvent(*row) for row in rows]
         last = events[-1].position if len(events) == limit else max(after, stop)
         return LogPage(events, last, head)
+
+    def lines(self) -> Iterator[bytes]:
+        """The log as an exported file has it, some lines at a time, all of one moment."""
+        with self._database.snapshot() as cursor:
+            events = read_log(cursor)
+            while lines := "".join(map(encode_line, islice(events, _LINES))):
+                yield lines.encode()
 
     def _query(self, after: int, stop: int, wanted: Wanted) -> tuple[str, list[object]]:
         filters: dict[str, object] = {

@@ -15,7 +15,7 @@ from projections.store import VIEWS
 from projections.view import View
 from projections.watcher import NOBODY, Watcher
 
-_OURS = ("view_set", "views", "rebuilds", "log_attested", "log_cosignatures")
+_OURS = ("view_set", "views", "rebuilds", "log_attested", "log_cosignatures", "checks")
 ANOTHER_RELEASES = "The database was made by another release of the ledger; this one does not understand it."
 
 

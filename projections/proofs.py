@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger.actor import Actor
@@ -66,11 +67,13 @@ class ProofReads:
             events = [RecordedEvent(*row) for row in cursor.execute(_STREAM, (order_stream(order_id),))]
             if not events or not reader.may_see(facts_of(events[0]).body.user_id):
                 return None
-            # A tree that is being made again has not grown to its checkpoint yet.
-            note = latest_note(cursor)
-            size = 0 if note is None else _size(note)
-            whole = read_tree(cursor).size >= size
-            return [_proven(cursor, event, note if whole else None) for event in events]
+            return _all_proven(cursor, events)
+
+    def at(self, position: int) -> list[ProvenEvent] | None:
+        """The event at a position with its proof, as the only one; ``None`` when the log does not go so far."""
+        with self._database.snapshot() as cursor:
+            events = [RecordedEvent(*row) for row in cursor.execute(_EVENTS, (position - 1, position))]
+            return _all_proven(cursor, events) if events else None
 
     def consistency(self, old: int, new: int | None) -> Consistency | None:
         """For the tree of ``new`` leaves (``None``: of the latest checkpoint); ``None`` when there is no such tree."""
@@ -88,6 +91,13 @@ def _bundle(cursor: Cursor, tile: Tile) -> bytes:
     begin = tile.index * TILE_WIDTH
     rows = cursor.execute(_EVENTS, (begin, begin + tile.width))
     return encode_bundle([leaf_data(RecordedEvent(*row)) for row in rows])
+
+
+def _all_proven(cursor: Cursor, events: Sequence[RecordedEvent]) -> list[ProvenEvent]:
+    # A tree that is being made again has not grown to its checkpoint yet.
+    note = latest_note(cursor)
+    whole = note is not None and read_tree(cursor).size >= _size(note)
+    return [_proven(cursor, event, note if whole else None) for event in events]
 
 
 def _proven(cursor: Cursor, event: RecordedEvent, note: str | None) -> ProvenEvent:

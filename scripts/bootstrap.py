@@ -36,8 +36,10 @@ from projections.live import LiveViews
 from projections.log import LogReads
 from projections.migrate import migrate, outdated
 from projections.orders import OrderReads
+from projections.overview import OverviewReads
 from projections.payments import PaymentReads
 from projections.proofs import ProofReads
+from projections.search import OrderSearch
 from projections.store import VIEWS
 from projections.transparency import Follower
 from projections.watcher import NOBODY, Watcher
@@ -106,6 +108,7 @@ class Runtime:
             stopping=stopping,
             public_log=self.settings.public_log,
             limits=limits,
+            secure_cookies=self.settings.env == "production",
         )
 
     def close(self) -> None:
@@ -143,10 +146,13 @@ def build(settings: Settings) -> Runtime:
         payments=PaymentReads(views),
         history=HistoryReads(database),
         log=LogReads(database),
+        overview=OverviewReads(views),
+        search=OrderSearch(views),
         proofs=ProofReads(database),
         cosignatures=Cosignatures(database, log_witnesses(settings)),
         leads=LeadReads(views),
         catalogue=catalogue,
+        currency=settings.currency,
         health=Health(database, max_lag=timedelta(seconds=settings.max_lag), signs=bool(settings.log_keys)),
         webhooks=make_webhooks(settings, database),
     )

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from ledger.clock import utc_now
 from projections.check import check as check_all
+from projections.checks import EVERYTHING, SAMPLE, note_check
 from projections.compare import Finding
 from projections.sample import check_sample
 from scripts.bootstrap import Runtime, build
@@ -56,26 +58,36 @@ def check(session: Session, ctx: click.Context, view: str | None, sample: int | 
         raise click.UsageError("VIEW and --sample exclude each other.")
     with build(session.settings) as runtime:
         runtime.require_ready()
-        lines = _checked(session, runtime, view) if sample is None else _sampled(session, runtime, sample, seed_number)
-        differs = False
-        for line in lines:
+        head = runtime.services.health.head()
+        found = Counter[str]()
+        if sample is None:
+            findings = _checked(session, runtime, view, head)
+        else:
+            findings = _sampled(session, runtime, sample, seed_number)
+        for line in told(_counted(findings, found)):
             click.echo(line)
-            differs = True
-    if differs:
+        subject = SAMPLE if sample is not None else view or EVERYTHING
+        note_check(runtime.database, subject, utc_now(), head, found.total())
+    if found:
         ctx.exit(1)
     session.say("Nothing differs.")
 
 
-def _checked(session: Session, runtime: Runtime, view: str | None) -> Iterator[str]:
+def _counted(findings: Iterable[Finding], found: Counter[str]) -> Iterator[Finding]:
+    for finding in findings:
+        found[finding.subject] += 1
+        yield finding
+
+
+def _checked(session: Session, runtime: Runtime, view: str | None, head: int) -> Iterator[Finding]:
     """Differences are told as the view's replayed value after the live one."""
-    head = runtime.services.health.head()
     with watching(session, head, "events replayed", every=_LINES_EVERY) as advance:
-        yield from told(check_all(runtime.database, only=view, tell=advance))
+        yield from check_all(runtime.database, only=view, tell=advance)
 
 
-def _sampled(session: Session, runtime: Runtime, count: int, seed_number: int | None) -> Iterator[str]:
+def _sampled(session: Session, runtime: Runtime, count: int, seed_number: int | None) -> Iterator[Finding]:
     seed = secrets.randbelow(2**32) if seed_number is None else seed_number
     session.say(f"The sample is that of --seed {seed}.")
     rng = random.Random(seed)  # noqa: S311 - to look at, not to keep secret
     with watching(session, count, "streams compared", every=_SAMPLE_LINES_EVERY) as advance:
-        yield from told(check_sample(runtime.database, count, rng, tell=advance))
+        yield from check_sample(runtime.database, count, rng, tell=advance)

@@ -67,6 +67,11 @@ CREATE TABLE IF NOT EXISTS log_keys (
     verifier text PRIMARY KEY,
     first_size bigint NOT NULL,
     first_used_at text NOT NULL);
+CREATE TABLE IF NOT EXISTS checks (
+    subject text PRIMARY KEY,
+    checked_at text NOT NULL,
+    head bigint NOT NULL,
+    findings bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS ledger_identity (id text NOT NULL);
 CREATE TABLE IF NOT EXISTS ledger_schema (version bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS view_set (generation bigint NOT NULL);

@@ -19,6 +19,7 @@ from tests.support.cli import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
 AUDIT = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+CONSOLE = (ROOT / "docs" / "console.md").read_text(encoding="utf-8")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 COMMANDS = dict(main.commands)
 
@@ -37,7 +38,9 @@ def routes() -> list[str]:
 @pytest.mark.parametrize("route", routes())
 def test_every_route_is_in_the_readme(route: str) -> None:
     method, path = route.split(" ")
-    documented = {re.sub(r"\{[^}]*\}", "{}", found) for found in re.findall(r"`((?:[A-Z]+ )?/[^`?]*)`", README)}
+    documented = {
+        re.sub(r"\{[^}]*\}", "{}", found) for found in re.findall(r"`((?:[A-Z]+ )?/[^`?]*)`", README + CONSOLE)
+    }
 
     assert f"{method} {path}" in documented or (path.startswith("/docs/") and path in documented)
 

@@ -1,0 +1,1 @@
+"""The console: pages for auditors, staff and admins, made on the server."""

@@ -1,0 +1,135 @@
+"""The log's pages: the events by position, as they come, and one by one as they are stored."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+from flask import Response, request
+
+from api.audit import STREAM_PATTERN
+from api.console.pages import Route, page
+from api.console.session import Visitor
+from api.event_stream import Places, stream_answer
+from api.problems import Refusal, problem
+from api.services import Services
+from ledger.events import EVENT_TYPES
+from ledger.storage.log import RecordedEvent
+from ledger.transparency.leaf import event_leaf, leaf_data
+from ledger.transparency.lines import recorded_at
+from projections.log import Wanted
+
+LIMIT = 100
+_TYPES = tuple(type.TOPIC for type in EVENT_TYPES)
+_is_position = re.compile(r"0|[1-9][0-9]{0,15}").fullmatch
+_is_stream = re.compile(STREAM_PATTERN).fullmatch
+
+
+class LogPages:
+    """Pages about the log itself, for auditors and admins as over the API; staff sees it, too."""
+
+    def __init__(self, services: Services, places: Places) -> None:
+        self._log = services.log
+        self._places = places
+
+    def routes(self) -> Iterator[Route]:
+        """The pages."""
+        yield Route("/log", self.show_log, of_log=True)
+        yield Route("/log/stream", self.follow_log, of_log=True)
+        yield Route("/log/<order_id:position>", self.show_event, of_log=True)
+
+    def show_log(self, visitor: Visitor) -> Response:
+        """A page of the log; without a position, its end."""
+        asked = {name: request.args.get(name, "").strip() for name in ("type", "user", "stream")}
+        faults = _faults(asked)
+        wanted = Wanted() if faults else Wanted(asked["type"] or None, asked["stream"] or None, _integer(asked["user"]))
+        after = request.args.get("after", "")
+        head = self._log.page(0, 1).head
+        start = int(after) if _is_position(after) else 0 if wanted != Wanted() else max(0, head - LIMIT)
+        found = self._log.page(start, LIMIT, wanted)
+        given = {name: value for name, value in asked.items() if value}
+
+        def at(position: int) -> str:
+            return f"?{urlencode({**given, 'after': position})}"
+
+        return page(
+            "log.html",
+            visitor=visitor,
+            here="log",
+            asked=asked,
+            faults=faults,
+            types=_TYPES,
+            found=found,
+            rows=[_row(event) for event in found.events],
+            start=start,
+            earlier=at(max(0, start - LIMIT)) if start and wanted == Wanted() else None,
+            later=None if found.ends_the_log else at(found.last),
+        )
+
+    def follow_log(self, visitor: Visitor) -> Response:  # noqa: ARG002  looked at already
+        """The log as it grows (Server-Sent Events), for the page."""
+        last = request.headers.get("Last-Event-ID") or request.args.get("after", "0")
+        if not _is_position(last) or int(last) > self._log.page(0, 1).head:
+            return problem("no-such-position", "The log has no such position.")
+        if not self._places.take():
+            return problem("too-many-streams", "As many clients as this process has room for follow the log already.")
+        return stream_answer(self._log, self._places, int(last))
+
+    def show_event(self, visitor: Visitor, position: int) -> Response:
+        """One event, to the byte."""
+        found = self._log.page(position - 1, 1)
+        if not found.events:
+            raise Refusal("no-such-position", f"The log ends at position {found.head}.")
+        [event] = found.events
+        return page(
+            "event.html",
+            visitor=visitor,
+            here="log",
+            event=event,
+            pretty=_pretty(event.body),
+            leaf=leaf_data(event).decode(),
+            leaf_hash=event_leaf(event).hex(),
+            head=found.head,
+        )
+
+
+def _row(event: RecordedEvent) -> dict[str, object]:
+    try:
+        body = json.loads(event.body)
+        who, why = body.get("actor") or {}, body.get("cause") or {}
+    except (ValueError, AttributeError):
+        who, why = {}, {}
+    return {
+        "position": event.position,
+        "stream": event.stream,
+        "version": event.version,
+        "type": event.type,
+        "moment": recorded_at(event.body) or "",
+        "role": who.get("role", ""),
+        "user": who.get("user"),
+        "why": why.get("reason") or why.get("stripe_event_id") or why.get("request_id") or "",
+    }
+
+
+def _pretty(body: str) -> str:
+    try:
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except ValueError:
+        return body
+
+
+def _faults(asked: dict[str, str]) -> dict[str, str]:
+    faults = {}
+    if asked["type"] and asked["type"] not in _TYPES:
+        faults["type"] = "There is no such type."
+    if asked["user"] and (not _is_position(asked["user"]) or asked["user"] == "0"):
+        faults["user"] = "A user's id is a number."
+    if asked["stream"] and not _is_stream(asked["stream"]):
+        faults["stream"] = "A stream is written as order-17."
+    return faults
+
+
+def _integer(text: str) -> int | None:
+    return int(text) if text else None
