@@ -32,6 +32,7 @@ REFUSED_FOR_MEANING = {
     "PUT /leads/statuses/order": {"invalid-arrangement"},
     # No document says how to sign.
     "POST /webhooks/stripe": {"invalid-signature"},
+    "POST /log/cosignatures": {"invalid-cosignature"},
 }
 """By operation, the problem types of well-formed requests that the specification has refused for their meaning."""
 
