@@ -69,19 +69,28 @@ def handle_errors(app: Flask) -> None:
     app.register_error_handler(HTTPException, _on_http_exception)
 
 
+def told_of(error: LedgerError) -> tuple[str, str]:
+    """The slug of an error's problem type, and what the caller is told.
+
+    Of what is not the caller's doing that is no more than the type explains: what a driver or gateway said may name
+    hosts and accounts, and is for the log.
+    """
+    slug = getattr(error, "code", "internal-error")  # proofs that make no sense are nobody's request
+    kind = PROBLEM_TYPES[slug]
+    if kind.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return slug, str(error)
+    shown = error if error.__cause__ else None  # where nothing lies behind it, the sentence says all
+    _log.warning("%s (request %s)", error, current_request_id(), exc_info=shown)
+    return slug, kind.explanation
+
+
 def _on_refusal(error: Refusal) -> Response:
     return problem(error.slug, error.detail, headers=error.headers, members=_errors(error.errors))
 
 
 def _on_ledger_error(error: LedgerError) -> Response:
-    kind = PROBLEM_TYPES[error.code]
-    if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        # What a driver or gateway said may name hosts and accounts: it is for the log, not for the caller.
-        shown = error if error.__cause__ else None  # where nothing lies behind it, the sentence says all
-        _log.warning("%s (request %s)", error, current_request_id(), exc_info=shown)
-        return problem(error.code, kind.explanation)
     errors = error.errors if isinstance(error, InvalidInput) else None
-    return problem(error.code, str(error), members=_errors(errors))
+    return problem(*told_of(error), members=_errors(errors))
 
 
 def _on_http_exception(error: HTTPException) -> Response:

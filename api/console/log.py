@@ -38,7 +38,7 @@ class LogPages:
         """The pages."""
         yield Route("/log", self.show_log, of_log=True)
         yield Route("/log/stream", self.follow_log, of_log=True)
-        yield Route("/log/<order_id:position>", self.show_event, of_log=True)
+        yield Route("/log/<position>", self.show_event, of_log=True)
 
     def show_log(self, visitor: Visitor) -> Response:
         """A page of the log; without a position, its end."""
@@ -77,11 +77,12 @@ class LogPages:
             return problem("too-many-streams", "As many clients as this process has room for follow the log already.")
         return stream_answer(self._log, self._places, int(last))
 
-    def show_event(self, visitor: Visitor, position: int) -> Response:
+    def show_event(self, visitor: Visitor, position: str) -> Response:
         """One event, to the byte."""
-        found = self._log.page(position - 1, 1)
-        if not found.events:
-            raise Refusal("no-such-position", f"The log ends at position {found.head}.")
+        asked = int(position) if _is_position(position) else 0
+        found = self._log.page(max(asked - 1, 0), 1)
+        if not asked or not found.events:
+            raise Refusal("no-such-position", f"The log has positions 1 to {found.head}.")
         [event] = found.events
         return page(
             "event.html",

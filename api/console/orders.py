@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -15,35 +16,49 @@ from api.console.pages import Route, go, page
 from api.console.session import PATH, Visitor
 from api.idempotency import request_hash
 from api.problem_types import PROBLEM_TYPES
-from api.problems import Refusal
+from api.problems import Refusal, told_of
 from api.request_ids import current_request_id
 from api.services import Services
+from api.strict_json import MAX_INTEGER
 from ledger.actor import Cause
-from ledger.errors import InvalidAmount, LedgerError, PaymentsUnavailable, StorageUnavailable
+from ledger.errors import IdempotencyKeyReused, LedgerError
 from ledger.statuses import TRANSITIONS, Status, parse_status
 from projections.search import Sought
 
 LIMIT = 50
 MAX_REASON = 500
+_OURS = 500  # and above: it is not known what came of it
 _is_number = re.compile(r"[1-9][0-9]{0,15}").fullmatch
 _is_amount = re.compile(r"([0-9]{1,9})(?:[.,]([0-9]{2}))?").fullmatch
-_is_key = re.compile(r"[A-Za-z0-9_-]{16,64}").fullmatch
 _FIELDS = ("id", "user", "status", "from", "to", "min", "max")
 
 
-class OrderPages:
-    """Pages about orders; ``random`` makes the keys by which a form that is sent twice counts once."""
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A form (``move`` or ``refund``) that was not carried out, why, and the answer's status."""
 
-    def __init__(self, services: Services, random: Callable[[int], str]) -> None:
+    action: str
+    why: str
+    status: int
+
+    @property
+    def perhaps_done(self) -> bool:
+        """Whether it may have been carried out all the same, and only its outcome is not known."""
+        return self.status >= _OURS
+
+
+class OrderPages:
+    """Pages about orders."""
+
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._random = random
 
     def routes(self) -> Iterator[Route]:
         """The pages."""
         yield Route("/orders", self.search_orders)
-        yield Route("/orders/<order_id:number>", self.show_order)
-        yield Route("/orders/<order_id:number>/status", self.move_order, "POST")
-        yield Route("/orders/<order_id:number>/refunds", self.refund_order, "POST")
+        yield Route("/orders/<number>", self.show_order)
+        yield Route("/orders/<number>/status", self.move_order, "POST")
+        yield Route("/orders/<number>/refunds", self.refund_order, "POST")
 
     def search_orders(self, visitor: Visitor) -> Response:
         """The orders that are sought, newest first."""
@@ -71,60 +86,64 @@ class OrderPages:
             currency=self._services.currency,
         )
 
-    def show_order(self, visitor: Visitor, number: int) -> Response:
+    def show_order(self, visitor: Visitor, number: str) -> Response:
         """An order, as it is or as it was at a version."""
-        return self._order_page(visitor, number)
+        return self._order_page(visitor, _order_id(number))
 
-    def move_order(self, visitor: Visitor, number: int) -> Response:
+    def move_order(self, visitor: Visitor, number: str) -> Response:
         """Moves an order, as staff may."""
+        order_id = _order_id(number)
 
-        def move(cause: Cause) -> None:
-            version = request.form.get("version", "")
-            self._services.ledger.change_status(
-                number,
-                parse_status(request.form.get("status", "")),
-                actor=visitor.actor,
-                cause=cause,
-                expected_version=int(version) if _is_number(version) else None,
-            )
+        def move() -> None:
+            version = _sent_version()
+            status = parse_status(request.form.get("status", ""))
+            cause = _cause("move", order_id, version)
+            ledger = self._services.ledger
+            ledger.change_status(order_id, status, actor=visitor.actor, cause=cause, expected_version=version)
 
-        return self._done(visitor, number, "move", move)
+        return self._done(visitor, order_id, "move", move)
 
-    def refund_order(self, visitor: Visitor, number: int) -> Response:
+    def refund_order(self, visitor: Visitor, number: str) -> Response:
         """Refunds an order's payment, or a part of it."""
+        order_id = _order_id(number)
 
-        def refund(cause: Cause) -> None:
+        def refund() -> None:
             amount = _cents(request.form.get("amount", "").strip())
-            self._services.ledger.refund_order(number, amount, actor=visitor.actor, cause=cause)
+            cause = _cause("refund", order_id, _sent_version())
+            self._services.ledger.refund_order(order_id, amount, actor=visitor.actor, cause=cause)
 
-        return self._done(visitor, number, "refund", refund)
+        return self._done(visitor, order_id, "refund", refund)
 
-    def _done(self, visitor: Visitor, number: int, action: str, act: Callable[[Cause], None]) -> Response:
+    def _done(self, visitor: Visitor, order_id: int, action: str, act: Callable[[], None]) -> Response:
         if not visitor.moves:
             raise Refusal("forbidden", "Auditors look, and change nothing.")
         try:
-            act(_cause(action, number))
-        except (LedgerError, Refusal) as error:
-            slug = error.slug if isinstance(error, Refusal) else error.code
-            return self._order_page(visitor, number, (action, _told(error)), PROBLEM_TYPES[slug].status)
-        return go(f"{PATH}/orders/{number}")
+            act()
+        except Refusal as error:
+            slug, why = error.slug, error.detail
+        except IdempotencyKeyReused as error:
+            slug = error.code
+            why = "Something else was done to this order from the same page, or begun: look at it as it is now."
+        except LedgerError as error:
+            slug, why = told_of(error)
+        else:
+            return go(f"{PATH}/orders/{order_id}")
+        return self._order_page(visitor, order_id, Refused(action, why, PROBLEM_TYPES[slug].status))
 
-    def _order_page(
-        self, visitor: Visitor, number: int, refusal: tuple[str, str] | None = None, status: int = 200
-    ) -> Response:
-        history = self._services.history.of(number, visitor.actor)
-        summary = self._services.payments.summary(number, visitor.actor)
+    def _order_page(self, visitor: Visitor, order_id: int, refused: Refused | None = None) -> Response:
+        history = self._services.history.of(order_id, visitor.actor)
+        summary = self._services.payments.summary(order_id, visitor.actor)
         if history is None or summary is None:
-            raise Refusal("no-such-order", f"There is no order {number}.")
+            raise _no_order(str(order_id))
         asked = request.args.get("version", "")
         shown = min(int(asked), len(history)) if _is_number(asked) else len(history)
         entry = history[shown - 1]
-        document = self._services.orders.at(number, entry.version, entry.status, visitor.actor)
+        document = self._services.orders.at(order_id, entry.version, entry.status, visitor.actor)
         if document is None:
-            raise Refusal("no-such-order", f"There is no order {number}.")
+            raise _no_order(str(order_id))
         return page(
             "order.html",
-            status,
+            refused.status if refused else 200,
             visitor=visitor,
             here="orders",
             order=json.loads(document.body),
@@ -134,36 +153,48 @@ class OrderPages:
             summary=summary,
             moves=sorted(TRANSITIONS[Status(summary.order_status)]),
             refundable=summary.received - summary.refunded - summary.lost,
-            refusal=refusal,
+            refused=refused,
             sent=request.form,
-            key=self._random(24),
+            version=request.form["version"] if refused and refused.perhaps_done else len(history),
             max_reason=MAX_REASON,
             currency=history[0].data["currency"],
         )
 
 
-def _cause(action: str, number: int) -> Cause:
-    """The form as a cause: with a reason for people, and a key by which it counts once."""
-    reason, key = request.form.get("reason", "").strip(), request.form.get("key", "")
+def _order_id(number: str) -> int:
+    if not _is_number(number) or int(number) > MAX_INTEGER:
+        raise _no_order(number)
+    return int(number)
+
+
+def _no_order(number: str) -> Refusal:
+    return Refusal("no-such-order", f"There is no order {number[:40]}.")
+
+
+def _sent_version() -> int:
+    """The order's version when the page with the form was made."""
+    version = request.form.get("version", "")
+    if not _is_number(version):
+        raise Refusal("invalid-body", "The form lacks the order's version: load the page again.")
+    return int(version)
+
+
+def _cause(action: str, order_id: int, version: int) -> Cause:
+    """The form as a cause: with a reason for people, and a key by which it counts once.
+
+    The key is that of the order at a version, and not of the page: whoever does not know what came of a form, and loads
+    the page again to send it once more, must not refund twice.
+    """
+    reason = request.form.get("reason", "").strip()
     if not reason or len(reason) > MAX_REASON or not reason.isprintable():
         raise Refusal("invalid-body", f"Say why, in one line of at most {MAX_REASON} characters.")
-    if not _is_key(key):
-        raise Refusal("invalid-body", "The form lacks its key: load the page again.")
     sent = {name: value for name, value in request.form.items() if name != "form_token"}
     return Cause(
         request_id=current_request_id(),
-        idempotency_key=f"console-{key}",
-        request_hash=request_hash(f"console_{action}", {**sent, "order": number}),
+        idempotency_key=f"console-{action}-{order_id}-{version}",
+        request_hash=request_hash(f"console_{action}", {**sent, "order": order_id}),
         reason=reason,
     )
-
-
-def _told(error: Exception) -> str:
-    if isinstance(error, (StorageUnavailable, PaymentsUnavailable)):
-        return PROBLEM_TYPES[error.code].explanation
-    if isinstance(error, InvalidAmount):
-        return " ".join(message for messages in error.errors.values() for message in messages)
-    return str(error)
 
 
 def _cents(text: str) -> int | None:

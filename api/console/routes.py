@@ -20,7 +20,7 @@ from api.console.proof import ProofPages
 from api.console.session import PATH, SIGN_IN, ForgedForm, Sessions, SignedOut, Visitor, safe_target
 from api.event_stream import Places
 from api.problem_types import PROBLEM_TYPES
-from api.problems import Refusal
+from api.problems import Refusal, told_of
 from api.request_ids import current_request_id
 from api.services import Services
 from ledger.actor import Role
@@ -44,7 +44,7 @@ class ConsoleRoutes:
         self._sessions = Sessions(tokens, secure=secure, random=random)
         self._pages = (
             OverviewPages(services),
-            OrderPages(services, random),
+            OrderPages(services),
             LogPages(services, places),
             ProofPages(services, places),
         )
@@ -60,6 +60,7 @@ class ConsoleRoutes:
         for pages in self._pages:
             for route in pages.routes():
                 add(f"{PATH}{route.rule}", route.view.__name__, self._for_visitors(route), methods=[route.method])
+        add(f"{PATH}/", view_func=self.go_home, methods=["GET"])
         add(f"{PATH}/<path:rest>", view_func=self.show_nothing, methods=["GET"])
         routes.register_error_handler(SignedOut, self._on_signed_out)
         routes.register_error_handler(ForgedForm, self._on_forged_form)
@@ -92,6 +93,10 @@ class ConsoleRoutes:
     def get_asset(self, version: str, name: str) -> Response:  # noqa: ARG002  a new version is a new address
         """A file that pages use."""
         return asset(name)
+
+    def go_home(self) -> Response:
+        """Where the overview is, for who has typed a slash too many."""
+        return go(PATH)
 
     def show_nothing(self, rest: str) -> Response:
         """A page that is not there."""
@@ -128,19 +133,17 @@ class ConsoleRoutes:
         said = "This form does not come from a page of yours, or from one of before you signed in. Nothing was done."
         return _error_page(self._visitor(), _FORGED, "Form refused", said)
 
-    def _on_error(self, error: Exception) -> Response:
+    def _on_error(self, error: Refusal | LedgerError | HTTPException) -> Response:
         if isinstance(error, HTTPException):
             return _error_page(self._visitor(), error.code or 500, error.name, error.description or error.name)
-        slug = error.slug if isinstance(error, Refusal) else getattr(error, "code", "internal-error")
+        slug, said = told_of(error) if isinstance(error, LedgerError) else (error.slug, error.detail)
         kind = PROBLEM_TYPES[slug]
-        # What lies behind a failure of ours is for the log, as it is in the API.
-        said = kind.explanation if kind.status >= 500 else str(error)  # noqa: PLR2004
         return _error_page(self._visitor(), kind.status, kind.title, said)
 
     def _visitor(self) -> Visitor | None:
         try:
             return self._sessions.visitor(request)
-        except SignedOut:
+        except (SignedOut, Refusal):  # which may be the error that the page is about
             return None
 
 

@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 
 from api.console.session import safe_target
 from ledger.actor import Actor, Cause, Role
+from ledger.errors import StorageUnavailable
 from ledger.statuses import Status
 from scripts.bootstrap import Runtime
 from tests.unit.api.conftest import Tokens
@@ -61,10 +62,15 @@ def signed_in(app: Any, tokens: Tokens) -> Callable[..., FlaskClient]:
 
 
 def send(browser: FlaskClient, path: str, **fields: str) -> TestResponse:
-    """Sends a form of an order's page, with the token and key that the page has."""
+    """Sends a form of an order's page, with the token and the version that the page has."""
     page = browser.get(path.rpartition("/")[0])
-    key = re.search(r'name="key" value="([^"]+)"', page.text)
-    return browser.post(path, data={"form_token": form_token(page), "key": key[1] if key else "", **fields})
+    return browser.post(path, data={"form_token": form_token(page), "version": version_in(page), **fields})
+
+
+def version_in(page: TestResponse) -> str:
+    """The order's version as the page's forms have it; "1" when it has none, as auditors' pages."""
+    found = re.search(r'name="version" value="(\d+)"', page.text)
+    return found[1] if found else "1"
 
 
 # --- Who sees what ------------------------------------------------------------------------------------------------
@@ -116,6 +122,33 @@ def test_a_token_that_expires_ends_the_session(signed_in: Any, clock: Any) -> No
     assert browser.get("/console").status_code == 303
 
 
+def test_keys_that_can_not_be_fetched_are_said_and_not_taken_for_a_fault(
+    runtime: Runtime, clock: Any, tokens: Tokens
+) -> None:
+    from api.app import create_app
+    from api.auth import TokenPolicy, TokenVerifier
+    from api.problems import Refusal
+    from tests.unit.api.conftest import SECRET
+
+    class Unfetched(TokenVerifier):
+        def verify(self, token: str) -> Actor:
+            raise Refusal("keys-unavailable", "The keys can't be fetched.")
+
+    browser = create_app(runtime.services, Unfetched(TokenPolicy(secret=SECRET), clock)).test_client()
+    page = browser.get("/console/sign-in")
+    sent = {"token": tokens.make(9, role="staff"), "form_token": form_token(page)}
+    browser.set_cookie("console-session", tokens.make(9, role="staff"))
+    answers = [browser.get("/console"), browser.post("/console/sign-out"), browser.post("/console/sign-in", data=sent)]
+    assert [answer.status_code for answer in answers] == [503, 403, 503]
+    assert all(answer.mimetype == "text/html" for answer in answers)
+
+
+def test_who_acts_for_somebody_is_named(client: FlaskClient, tokens: Tokens) -> None:
+    sent = {"token": tokens.make(9, role="staff", act={"sub": "5"})}
+    client.post("/console/sign-in", data={**sent, "form_token": form_token(client.get("/console/sign-in"))})
+    assert "staff 9 by 5" in client.get("/console").text
+
+
 def test_signing_out(signed_in: Any) -> None:
     browser = signed_in()
     answer = browser.post("/console/sign-out", data={"form_token": form_token(browser.get("/console"))})
@@ -149,7 +182,7 @@ def test_cookies_are_for_this_console_alone(make_app: Any, tokens: Tokens, runti
 
 def test_a_form_needs_the_token_of_its_session(signed_in: Any, order: int, runtime: Runtime) -> None:
     browser, other = signed_in(), signed_in("admin", 91)
-    fields = {"status": "cancelled", "reason": "because", "key": "a-key-of-the-tests-own"}
+    fields = {"status": "cancelled", "reason": "because", "version": "1"}
     foreign = form_token(other.get("/console"))
     ours = form_token(browser.get("/console"))
     for sent, headers in (
@@ -228,13 +261,26 @@ def test_after_signing_in_one_is_where_one_wanted_to_be(client: FlaskClient, tok
 
 
 @pytest.mark.usefixtures("order")
-@pytest.mark.parametrize("path", [*PAGES, "/console/sign-in", "/console/nowhere", "/console/orders/99"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *PAGES,
+        "/console/sign-in",
+        "/console/nowhere",
+        "/console/orders/99",
+        "/console/orders/x",
+        "/console/orders/9999999999999999",
+        "/console/log/9999999999999999",
+        "/console/log/x",
+    ],
+)
 def test_browsers_are_told_what_pages_need(signed_in: Any, path: str) -> None:
     answer = signed_in("auditor").get(path)
 
     assert answer.headers["Cache-Control"] == "no-store"
     if "events" in path:
         return
+    assert answer.mimetype == "text/html"
     policy = answer.headers["Content-Security-Policy"]
     for part in ("default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "form-action 'self'"):
         assert part in policy
@@ -339,17 +385,70 @@ def test_staff_moves_an_order_and_says_why(signed_in: Any, order: int, runtime: 
     assert "They pay by bank" in browser.get(f"/console/orders/{order}").text
 
 
-def test_a_form_that_is_sent_twice_counts_once(signed_in: Any, order: int, runtime: Runtime) -> None:
+@pytest.fixture
+def paid(order: int, runtime: Runtime) -> int:
+    """The same order, paid."""
+    intent = runtime.sandbox.settle(order)  # type: ignore[union-attr]
+    runtime.services.ledger.record_payment(intent, actor=ADMIN, cause=Cause())
+    return order
+
+
+def refunded(runtime: Runtime, order: int) -> int:
+    return runtime.services.payments.summary(order, ADMIN).refunded  # type: ignore[union-attr]
+
+
+def test_a_form_that_is_sent_twice_counts_once(signed_in: Any, paid: int, runtime: Runtime) -> None:
     browser = signed_in()
-    page = browser.get(f"/console/orders/{order}")
-    key = re.search(r'name="key" value="([^"]+)"', page.text)
-    assert key is not None
-    runtime.sandbox.settle(order)  # type: ignore[union-attr]
-    runtime.services.ledger.change_status(order, Status.ORDER_PAID, actor=ADMIN, cause=Cause())
-    sent = {"form_token": form_token(page), "key": key[1], "amount": "5.00", "reason": "A dent"}
+    page = browser.get(f"/console/orders/{paid}")
+    sent = {"form_token": form_token(page), "version": version_in(page), "amount": "5.00", "reason": "A dent"}
     for _ in range(3):
-        assert browser.post(f"/console/orders/{order}/refunds", data=sent).status_code == 303
-    assert runtime.services.payments.summary(order, ADMIN).refunded == 500  # type: ignore[union-attr]
+        assert browser.post(f"/console/orders/{paid}/refunds", data=sent).status_code == 303
+    other = browser.post(f"/console/orders/{paid}/refunds", data={**sent, "amount": "6.00"})
+    assert (other.status_code, refunded(runtime, paid)) == (422, 500)
+    assert "look at it as it is now" in other.text
+
+    assert send(browser, f"/console/orders/{paid}/refunds", amount="6.00", reason="Another").status_code == 303
+    assert refunded(runtime, paid) == 1100
+
+
+def test_a_refund_whose_outcome_was_lost_is_not_made_twice(
+    make_app: Any, signed_in: Any, paid: int, runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Losing:
+        """Loses what is to be appended: the gateway has refunded by then."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(runtime.services.ledger, name)
+
+        def refund_order(self, *arguments: Any, **by_name: Any) -> Any:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(runtime.services.ledger, "save", lambda *_: raise_gone())
+                return runtime.services.ledger.refund_order(*arguments, **by_name)
+
+    def raise_gone() -> None:
+        raise StorageUnavailable("no route to host db.internal")
+
+    browser = signed_in()
+    losing = make_app(ledger=Losing()).test_client()
+    losing.set_cookie("console-session", browser.get_cookie("console-session").value)
+    sent = {"amount": "5.00", "reason": "A dent"}
+    lost = send(losing, f"/console/orders/{paid}/refunds", **sent)
+    assert lost.status_code == 503
+    assert "It may not have been done" in lost.text
+    assert "db.internal" not in lost.text
+    assert "db.internal" in caplog.text
+
+    # Whether from the page of the failure, or from the order's, loaded again.
+    again = browser.post(
+        f"/console/orders/{paid}/refunds",
+        data={"form_token": form_token(lost), "version": version_in(lost), **sent},
+    )
+    assert (again.status_code, refunded(runtime, paid)) == (303, 500)
+    assert send(losing, f"/console/orders/{paid}/refunds", **sent).status_code == 503
+    assert send(browser, f"/console/orders/{paid}/refunds", **sent).status_code == 303
+    assert refunded(runtime, paid) == 1000
+    intent_id = runtime.services.history.of(paid, ADMIN)[0].data["payment_intent_id"]  # type: ignore[index]
+    assert [refund.amount for refund in runtime.gateway.list_refunds(intent_id)] == [500, 500]
 
 
 @pytest.mark.parametrize(
@@ -360,7 +459,7 @@ def test_a_form_that_is_sent_twice_counts_once(signed_in: Any, order: int, runti
         ({"status": "declined", "reason": ""}, "Say why"),
         ({"status": "declined", "reason": "x" * 501}, "Say why"),
         ({"status": "declined", "reason": "two\nlines"}, "Say why"),
-        ({"status": "declined", "reason": "x", "key": "short"}, "load the page again"),
+        ({"status": "declined", "reason": "x", "version": ""}, "load the page again"),
         ({"status": "declined", "reason": "x", "version": "7"}, "is at version 1"),
     ],
 )
@@ -386,7 +485,7 @@ def test_refunds_that_are_refused_change_nothing(signed_in: Any, order: int, run
 def test_auditors_change_nothing(signed_in: Any, order: int, runtime: Runtime) -> None:
     browser = signed_in("auditor", 92)
     for path in ("status", "refunds"):
-        answer = send(browser, f"/console/orders/{order}/{path}", status="declined", reason="x", key="k" * 20)
+        answer = send(browser, f"/console/orders/{order}/{path}", status="declined", reason="x")
         assert answer.status_code == 403
     assert runtime.services.health.head() == 1
 
