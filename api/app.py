@@ -92,6 +92,7 @@ def create_app(
     """
     app = LedgerApp()
     metrics = Metrics(services.health)
+    services.observed.by = metrics
     callers = Callers(tokens)
     places = Places(streams, stopping)
     docs = DocsRoutes()

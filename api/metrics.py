@@ -1,4 +1,4 @@
-"""Prometheus metrics: requests by route, webhooks by outcome, and the position of the log's head."""
+"""Prometheus metrics: what this process does, counted as it happens; how the ledger stands, looked up when asked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from enum import StrEnum
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as MEDIA_TYPE
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -21,6 +21,7 @@ __all__ = ["MEDIA_TYPE", "Metrics", "WebhookOutcome"]
 
 LABELS = ("route", "method", "status")
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED = "unmatched"
 """The route of requests that no route matches: their paths are anybody's to invent, and would never end."""
@@ -44,7 +45,7 @@ class Metrics:
 
     def __init__(self, health: Health) -> None:
         self._registry = CollectorRegistry()
-        self._head = _Head(health)
+        self._standing = _Standing(health)
         self._requests = Counter("http_requests", "HTTP requests answered.", LABELS, registry=self._registry)
         self._durations = Histogram(
             "http_request_duration_seconds", "Time to answer.", LABELS, buckets=BUCKETS, registry=self._registry
@@ -54,6 +55,7 @@ class Metrics:
         )
         for outcome in WebhookOutcome:
             self._webhooks.labels(outcome.value)  # so that each is there, at 0, before it first happens
+        self._count_inside(self._registry)
         # Looking up a child by its labels costs more than counting with it.
         self._children: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
 
@@ -68,6 +70,61 @@ class Metrics:
         children[0].inc()
         children[1].observe(seconds)
 
+    def _count_inside(self, registry: CollectorRegistry) -> None:
+        self._appends = Counter("ledger_appends", "Appends that were committed.", registry=registry)
+        self._events = Counter("ledger_events_appended", "Events that were appended.", registry=registry)
+        self._batches = Histogram(
+            "ledger_append_batch_size", "Appends of a transaction.", buckets=BATCHES, registry=registry
+        )
+        self._commits = Histogram(
+            "ledger_append_duration_seconds", "Time of a transaction that appends.", buckets=BUCKETS, registry=registry
+        )
+        self._waiting = Gauge(
+            "ledger_appends_waiting",
+            "Appends that wait for the next transaction.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._conflicts = Counter("ledger_append_conflicts", "Commands that decided again.", registry=registry)
+        self._replays = Counter("ledger_idempotent_replays", "Commands answered again.", registry=registry)
+        self._calls = Counter(
+            "payment_gateway_calls", "Calls to the payment gateway.", ("operation", "outcome"), registry=registry
+        )
+        self._call_times = Histogram(
+            "payment_gateway_call_duration_seconds",
+            "Time of a call to the payment gateway, with its retries.",
+            ("operation",),
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        self._turned_away = Gauge(
+            "payment_gateway_breaker_open",
+            "Worker processes that leave the payment gateway alone, as it has failed.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+
+    def appended(self, appends: int, events: int, waiting: int, seconds: float) -> None:
+        """See ``ledger.observer``; likewise below."""
+        self._appends.inc(appends)
+        self._events.inc(events)
+        self._batches.observe(appends)
+        self._commits.observe(seconds)
+        self._waiting.set(waiting)
+
+    def conflicted(self) -> None:
+        self._conflicts.inc()
+
+    def replayed(self) -> None:
+        self._replays.inc()
+
+    def called(self, operation: str, outcome: str, seconds: float) -> None:
+        self._calls.labels(operation, outcome).inc()
+        self._call_times.labels(operation).observe(seconds)
+
+    def turned(self, *, away: bool) -> None:
+        self._turned_away.set(away)
+
     def count_webhook(self, outcome: WebhookOutcome) -> None:
         """Counts a webhook that was answered."""
         self._webhooks.labels(outcome.value).inc()
@@ -80,7 +137,7 @@ class Metrics:
             registry.register(self._registry)
         else:
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # annotated nowhere in the library
-        registry.register(self._head)
+        registry.register(self._standing)
         return generate_latest(registry)
 
     def _new_children(self, route: str, method: str, status: str) -> tuple[Counter, Histogram]:
@@ -88,27 +145,44 @@ class Metrics:
         return self._requests.labels(*labels), self._durations.labels(*labels)
 
 
-class _Head(Collector):
-    """The head of the log, looked up when scraped."""
+class _Standing(Collector):
+    """How the ledger stands, looked up when scraped."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         up = GaugeMetricFamily("ledger_storage_up", "Whether the database answers.")
-        position = GaugeMetricFamily("ledger_head_position", "Position of the log's last event.")
-        tree = GaugeMetricFamily("ledger_log_tree_size", "Events in the transparency log's tree.")
-        checkpoint = GaugeMetricFamily("ledger_log_checkpoint_size", "Events that the latest checkpoint covers.")
         try:
-            sizes = self._health.log_sizes()
-            position.add_metric((), sizes.head)
-            tree.add_metric((), sizes.tree)
-            checkpoint.add_metric((), sizes.checkpoint)
-            up.add_metric((), 1)
+            standing = self._health.standing()
         except StorageUnavailable:
-            _log.warning("the head of the log can't be read for a scrape", exc_info=True)
+            _log.warning("how the ledger stands can't be read for a scrape", exc_info=True)
             up.add_metric((), 0)
+            yield up
+            return
+        up.add_metric((), 1)
         yield up
+        sizes, age = standing.sizes, standing.checkpoint_age
+        yield GaugeMetricFamily("ledger_head_position", "Position of the log's last event.", sizes.head)
+        yield GaugeMetricFamily("ledger_log_tree_size", "Events in the transparency log's tree.", sizes.tree)
+        yield GaugeMetricFamily(
+            "ledger_log_checkpoint_size", "Events that the latest checkpoint covers.", sizes.checkpoint
+        )
+        if age is not None:
+            told = "Time since the latest checkpoint was signed; one is signed when there are new events."
+            yield GaugeMetricFamily("ledger_log_checkpoint_age_seconds", told, age.total_seconds())
+        position = GaugeMetricFamily("ledger_follower_position", "How far a follower has come.", labels=("follower",))
+        lag = GaugeMetricFamily(
+            "ledger_follower_lag_seconds", "How long the first event that it lacks has waited.", labels=("follower",)
+        )
+        for follower in standing.followers:
+            position.add_metric((follower.slug,), follower.position)
+            lag.add_metric((follower.slug,), follower.behind.total_seconds())
         yield position
-        yield tree
-        yield checkpoint
+        yield lag
+        rebuilt = GaugeMetricFamily(
+            "ledger_rebuild_position", "How far the rebuild of a view has come, while there is one.", labels=("view",)
+        )
+        for view, done in standing.rebuilds.items():
+            rebuilt.add_metric((view,), done)
+        yield rebuilt

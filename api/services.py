@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ledger.application import OrderLedger
 from ledger.catalogue import Catalogue
+from ledger.observer import Observed
 from projections.cosignatures import Cosignatures
 from projections.health import Health
 from projections.history import HistoryReads
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Services:
-    """Commands go to ``ledger``; everything else only reads. Without ``webhooks`` none are taken."""
+    """Commands go to ``ledger``; everything else only reads. Without ``webhooks`` none are taken.
+
+    ``observed`` is where whoever counts is told what happens inside.
+    """
 
     ledger: OrderLedger
     orders: OrderReads
@@ -40,3 +44,4 @@ class Services:
     currency: str
     health: Health
     webhooks: StripeWebhooks | None = None
+    observed: Observed = field(default_factory=Observed)

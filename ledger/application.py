@@ -147,7 +147,7 @@ class OrderLedger(Application[str]):
             self.save(order)
             return RefundOutcome(order_id, refund, order.version)
 
-        return _until_won(attempt)
+        return self._until_won(attempt)
 
     def open_payment(self, amount_in_cents: int, *, actor: Actor, cause: Cause) -> Intent:
         """A payment intent that belongs to no order. Nothing is recorded. Raises InvalidAmount, PaymentsUnavailable."""
@@ -171,7 +171,7 @@ class OrderLedger(Application[str]):
             self.save(board)
             return answer
 
-        return _until_won(attempt)
+        return self._until_won(attempt)
 
     def load(
         self, events: Sequence[Event], *, intents: Sequence[tuple[int, Intent]], beside: Sequence[TableWrites]
@@ -211,9 +211,19 @@ class OrderLedger(Application[str]):
             receipt = receipt_of(self._ports.receipts, actor, cause)
             if receipt is None:
                 return attempt()
+            self._ports.observed.by.replayed()
             return Outcome(receipt.order_id, receipt.version, receipt.status, replayed=True)
 
-        return _until_won(attempt_or_replay)
+        return self._until_won(attempt_or_replay)
+
+    def _until_won(self, attempt: Callable[[], T]) -> T:
+        """Decides again whenever another writer was first: an IntegrityError means that the ground has moved."""
+        for _ in range(MAX_ATTEMPTS):
+            try:
+                return attempt()
+            except IntegrityError:
+                self._ports.observed.by.conflicted()
+        raise Busy("Too many others are writing here; send the request again.")
 
     def _order(self, order_id: int) -> Order:
         order = self._find_order(order_id)
@@ -234,6 +244,7 @@ class OrderLedger(Application[str]):
         """The refund that a receipt is for, as it was answered then."""
         if receipt.order_id != order_id:
             raise IdempotencyKeyReused("This Idempotency-Key was used before, for another order.")
+        self._ports.observed.by.replayed()
         [event] = self.events.get(order_stream(order_id), gt=receipt.version - 1, lte=receipt.version)
         return RefundOutcome(order_id, cast("PaymentRecorded", event).refund, receipt.version, replayed=True)
 
@@ -262,13 +273,3 @@ class OrderLedger(Application[str]):
 def _check_amount(name: str, amount: int) -> None:
     if not 1 <= amount <= MAX_AMOUNT_IN_CENTS:
         raise InvalidAmount({name: [f"An amount is from 1 to {MAX_AMOUNT_IN_CENTS} cents."]})
-
-
-def _until_won(attempt: Callable[[], T]) -> T:
-    """Decides again whenever another writer was first: an IntegrityError means that the decision's ground has moved."""
-    for _ in range(MAX_ATTEMPTS):
-        try:
-            return attempt()
-        except IntegrityError:
-            continue
-    raise Busy("Too many others are writing here; send the request again.")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ledger.catalogue import Catalogue
 from ledger.clock import Clock, utc_now
+from ledger.observer import Observed
 from ledger.payments.gateway import PaymentGateway
 from ledger.receipts import Receipts
 from ledger.storage.recorder import LogRecorder
@@ -27,3 +28,4 @@ class Ports:
     order_of_intent: Callable[[str], int | None]
     new_token: Callable[[], str] = lambda: secrets.token_hex(16)
     clock: Clock = utc_now
+    observed: Observed = field(default_factory=Observed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,9 +22,20 @@ class FollowerState:
     """How far a follower of the log has come; ``behind`` is how long the first event that it lacks has waited."""
 
     name: str
+    slug: str
     position: int
     head: int
     behind: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the ledger stands. ``rebuilds``: by view, how far the one that is being made has come."""
+
+    sizes: LogSizes
+    followers: Sequence[FollowerState]
+    checkpoint_age: timedelta | None
+    rebuilds: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +89,21 @@ class Health:
         for finding in check_newest(self._database):
             yield Symptom(f"A view is not at the log's end: {finding}.", "See `order-ledger check`.")
 
-    def followers(self) -> list[FollowerState]:
+    def followers(self) -> Sequence[FollowerState]:
         """The transparency log's tree, and its signed checkpoints where there is a key. Raises StorageUnavailable."""
+        return self.standing().followers
+
+    def standing(self) -> Standing:
+        """How everything stands. Raises StorageUnavailable."""
         with self._database.read() as cursor:
             sizes = log_sizes(self._database)
-            states = [self._state(cursor, TREE, sizes.tree, sizes.head)]
+            states = [self._state(cursor, TREE, "transparency-log", sizes.tree, sizes.head)]
             if self._signs:
-                states.append(self._state(cursor, CHECKPOINT, sizes.checkpoint, sizes.head))
-        return states
+                states.append(self._state(cursor, CHECKPOINT, "checkpoints", sizes.checkpoint, sizes.head))
+            [(signed,)] = cursor.execute("SELECT max(signed_at) FROM log_checkpoints")
+            rows = cursor.execute("SELECT view_name, position FROM rebuilds WHERE role = 'next'")
+        age = None if signed is None else max(timedelta(0), self._clock() - datetime.fromisoformat(signed))
+        return Standing(sizes, states, age, dict[str, int]((view, position) for view, position in rows))
 
     def head(self) -> int:
         """The position of the log's last event, 0 when it is empty. Raises StorageUnavailable."""
@@ -95,10 +113,10 @@ class Health:
         """How far the log, its tree and its checkpoints have come. Raises StorageUnavailable."""
         return log_sizes(self._database)
 
-    def _state(self, cursor: Cursor, name: str, position: int, head: int) -> FollowerState:
+    def _state(self, cursor: Cursor, name: str, slug: str, position: int, head: int) -> FollowerState:
         moment = moment_of(cursor, position + 1) if position < head else None
         behind = timedelta(0) if moment is None else max(timedelta(0), self._clock() - moment)
-        return FollowerState(name, position, head, behind)
+        return FollowerState(name, slug, position, head, behind)
 
 
 def moment_of(cursor: Cursor, position: int) -> datetime | None:

@@ -19,6 +19,7 @@ from ledger.application import OrderLedger
 from ledger.catalogue import Catalogue
 from ledger.clock import utc_now
 from ledger.errors import SettingsError, StorageUnavailable
+from ledger.observer import Observed
 from ledger.payments.gateway import PaymentGateway
 from ledger.payments.sandbox import SandboxGateway
 from ledger.ports import Ports
@@ -128,11 +129,13 @@ def build(settings: Settings) -> Runtime:
     """Wires everything together. Nothing connects yet, so a database that is down does not matter here."""
     catalogue = Catalogue.load(settings.catalogue)
     database = open_database(settings.database_url, pool_size=settings.db_pool_size, timeout=settings.db_timeout)
-    chosen = choose_gateway(settings, database)
+    observed = Observed()
+    chosen = choose_gateway(settings, database, observed)
     views = LiveViews(database, VIEWS)
     reservations = Reservations(database)
     ports = Ports(
-        recorder=LogRecorder(database, views),
+        recorder=LogRecorder(database, views, observed),
+        observed=observed,
         receipts=ReceiptReads(views),
         gateway=chosen.gateway,
         catalogue=catalogue,
@@ -155,6 +158,7 @@ def build(settings: Settings) -> Runtime:
         currency=settings.currency,
         health=Health(database, max_lag=timedelta(seconds=settings.max_lag), signs=bool(settings.log_keys)),
         webhooks=make_webhooks(settings, database),
+        observed=observed,
     )
     return Runtime(settings, database, views, services, chosen.gateway, chosen.sandbox)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from ledger.observer import Observed
 from ledger.payments.gateway import PaymentGateway
 from ledger.payments.sandbox import SandboxGateway
 from ledger.settings import Settings
@@ -23,7 +24,7 @@ class Chosen(NamedTuple):
     sandbox: SandboxGateway | None
 
 
-def choose_gateway(settings: Settings, database: Database) -> Chosen:
+def choose_gateway(settings: Settings, database: Database, observed: Observed) -> Chosen:
     """Stripe where there is a key for it, else the sandbox. Nothing connects yet."""
     if settings.stripe_secret_key is None:
         sandbox = SandboxGateway(database)
@@ -39,6 +40,7 @@ def choose_gateway(settings: Settings, database: Database) -> Chosen:
         api_base=settings.stripe_api_base,
         seconds=settings.stripe_timeout,
         places=places,
+        observed=observed,
     )
     return Chosen(gateway, None)
 

@@ -73,6 +73,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "post_fork": self._worker_forked,
             "post_worker_init": self._worker_ready,
             "worker_exit": self._worker_gone,
+            "child_exit": _forget_metrics,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
@@ -102,6 +103,14 @@ class Server(BaseApplication):  # type: ignore[misc]
             self._following.stop()
         if self._runtime is not None:
             self._runtime.close()
+
+
+def _forget_metrics(_server: Any, worker: Any) -> None:
+    """What a worker has counted stays; what it was doing just now ends with it. Called in the master."""
+    # Imported only once the directory of metrics is known, for which it looks when it is loaded.
+    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
+
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # annotated nowhere in the library
 
 
 def _seat(arbiter: Any, worker: Any) -> None:

@@ -46,6 +46,11 @@ class Breaker:
         self._resumes_at = -math.inf
         self._probing = False
 
+    @property
+    def open(self) -> bool:
+        """Whether calls are turned away because those before have failed."""
+        return self._failures >= self._limit
+
     def call(self, work: Callable[[], T]) -> T:
         """What ``work`` returns or raises. Raises TurnedAway, and does not call it then."""
         probe = self._enter()

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import stripe
 
 from ledger.errors import PaymentsUnavailable
-from ledger.payments.breaker import Breaker
+from ledger.observer import Observed
+from ledger.payments.breaker import Breaker, TurnedAway
 from ledger.payments.gateway import OPEN_INTENT, Dispute, Intent, Refund, check_repeated
 from ledger.payments.sandbox import INTENT_PREFIX as SANDBOX_PREFIX
 from ledger.payments.stripe_http import BoundedClient
@@ -49,6 +50,7 @@ class StripeGateway:
         places: int,
         timer: Callable[[], float] = time.monotonic,
         new_token: Callable[[], str] = lambda: secrets.token_hex(16),
+        observed: Observed | None = None,
     ) -> None:
         stripe.enable_telemetry = False
         # At lower levels the library logs whole answers, and client secrets with them.
@@ -65,6 +67,8 @@ class StripeGateway:
         self._breaker = Breaker(is_outage, places=places, timer=timer)
         self._stamp = stamp
         self._new_token = new_token
+        self._timer = timer
+        self._observed = observed or Observed()
 
     def create_intent(self, order_id: int | None, amount_in_cents: int, currency: str, idempotency_key: str) -> Intent:
         """A new intent, or the one made before with the same key."""
@@ -83,7 +87,7 @@ class StripeGateway:
             return _unstuck(create, idempotency_key, stripe.StripeError)
 
         with translated(of_amount):
-            return intent_of(self._call(create_once), self._stamp)
+            return intent_of(self._call("create_intent", create_once), self._stamp)
 
     def owns(self, intent_id: str) -> bool:
         """Whether it is not one of the sandbox's, which a ledger may have had before."""
@@ -92,7 +96,7 @@ class StripeGateway:
     def retrieve_intent(self, intent_id: str) -> Intent:
         """The intent as it is now."""
         with translated(of_intent):
-            return intent_of(self._call(lambda: self._retrieve(intent_id)), self._stamp)
+            return intent_of(self._call("retrieve_intent", lambda: self._retrieve(intent_id)), self._stamp)
 
     def cancel_intent(self, intent_id: str) -> Intent:
         """Cancels the intent if it is open."""
@@ -111,7 +115,7 @@ class StripeGateway:
                 return self._retrieve(intent_id)
 
         with translated(of_intent):
-            intent = intent_of(self._call(cancel), self._stamp)
+            intent = intent_of(self._call("cancel_intent", cancel), self._stamp)
         if intent.open:
             raise PaymentsUnavailable("The payment is changing just now; send the request again.")
         return intent
@@ -134,7 +138,7 @@ class StripeGateway:
             return made or _unstuck(create, idempotency_key, stripe.InvalidRequestError)
 
         with translated(of_refund):
-            refund = refund_of(self._call(refund_once), intent_id)
+            refund = refund_of(self._call("refund", refund_once), intent_id)
         check_repeated(refund, amount_in_cents)
         return refund
 
@@ -169,7 +173,7 @@ class StripeGateway:
         asked: dict[str, object] = {"limit": _PAGE, **params}
         while True:
             with translated(misunderstood):
-                page = self._call(partial(list_page, asked))
+                page = self._call("list", partial(list_page, asked))
                 found = list(map(read, page.data))
             yield from found
             if not page.has_more:
@@ -179,10 +183,23 @@ class StripeGateway:
     def _retrieve(self, intent_id: str) -> stripe.PaymentIntent:
         return self._intents.retrieve(intent_id, {"expand": ["latest_charge"]})
 
-    def _call(self, work: Callable[[], T]) -> T:
+    def _call(self, operation: str, work: Callable[[], T]) -> T:
         """What the library raises, and TurnedAway."""
-        with self._http.one_call():
-            return self._breaker.call(work)
+        began, outcome = self._timer(), "failed"
+        try:
+            with self._http.one_call():
+                result = self._breaker.call(work)
+            outcome = "answered"
+            return result
+        except TurnedAway:
+            outcome = "turned away"
+            raise
+        except stripe.StripeError as error:
+            outcome = "failed" if is_outage(error) else "refused"
+            raise
+        finally:
+            self._observed.by.called(operation, outcome, self._timer() - began)
+            self._observed.by.turned(away=self._breaker.open)
 
 
 def _unstuck(create: Callable[[str], T], idempotency_key: str, failure: type[stripe.StripeError]) -> T:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from time import perf_counter
 from typing import Any
 from uuid import UUID
 
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent, Subscription
 
+from ledger.observer import Observed
 from ledger.payments.gateway import Intent
 from ledger.storage.database import CommitUnknown, Cursor, Database, with_views_in_force
 from ledger.storage.group_commit import GroupCommit
@@ -24,9 +26,10 @@ class LogRecorder(ApplicationRecorder):
     time share a transaction.
     """
 
-    def __init__(self, database: Database, views: InlineViews) -> None:
+    def __init__(self, database: Database, views: InlineViews, observed: Observed | None = None) -> None:
         self._database = database
         self._views = views
+        self._observed = observed or Observed()
         self._commits: GroupCommit[Append, int] = GroupCommit(self._write)
 
     def insert_events(
@@ -58,8 +61,10 @@ class LogRecorder(ApplicationRecorder):
         events = [event for append in appends for event in append.events]
         intents = [row for append in appends for row in append.payment_intents]
         beside = [written for append in appends for written in append.beside]
+        began = perf_counter()
         # When the views have moved nothing was written.
         first = with_views_in_force(lambda: self._append(events, intents, beside), self._views.look_again)
+        self._observed.by.appended(len(appends), len(events), self._commits.waiting, perf_counter() - began)
         return list(accumulate((len(append.events) for append in appends[:-1]), initial=first))
 
     def _append(self, events: Sequence[NewEvent], intents: Sequence[Row], beside: Sequence[TableWrites]) -> int:

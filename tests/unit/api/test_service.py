@@ -124,11 +124,16 @@ def test_invented_methods_do_not_fill_the_memory(runtime: Any) -> None:
 MULTIPROCESS = """
 import sys
 from api.metrics import Metrics
+from datetime import timedelta
+from projections.health import FollowerState, Standing
 from projections.transparency import LogSizes
 class Health:
-    def log_sizes(self): return LogSizes(7, 6, 5)
+    def standing(self):
+        follower = FollowerState("The log", "transparency-log", 6, 7, timedelta(seconds=3))
+        return Standing(LogSizes(7, 6, 5), [follower], timedelta(seconds=9), {"orders": 4})
 metrics = Metrics(Health())
 for _ in range(3): metrics.observe("/orders", "GET", "200", 0.01)
+metrics.appended(2, 5, 1, 0.01); metrics.called("refund", "answered", 0.1); metrics.turned(away=True)
 if "scrape" in sys.argv: sys.stdout.write(metrics.scrape().decode())
 """
 
@@ -144,6 +149,14 @@ def test_metrics_of_several_processes_add_up(tmp_path: Path) -> None:
     assert values['http_requests_total{method="GET",route="/orders",status="200"}'] == 9
     assert values["ledger_head_position"] == 7
     assert (values["ledger_log_tree_size"], values["ledger_log_checkpoint_size"]) == (6, 5)
+    assert values['ledger_follower_position{follower="transparency-log"}'] == 6
+    assert values['ledger_follower_lag_seconds{follower="transparency-log"}'] == 3
+    assert values["ledger_log_checkpoint_age_seconds"] == 9
+    assert values['ledger_rebuild_position{view="orders"}'] == 4
+    assert (values["ledger_appends_total"], values["ledger_events_appended_total"]) == (6, 15)
+    assert values["ledger_append_batch_size_sum"] == 6
+    assert values["ledger_append_duration_seconds_count"] == 3
+    assert values['payment_gateway_calls_total{operation="refund",outcome="answered"}'] == 3
 
 
 def test_the_docs_page_works_offline_and_without_inline_scripts(client: Any) -> None:
