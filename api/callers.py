@@ -15,7 +15,11 @@ from ledger.actor import Actor, Role
 AUDITORS = frozenset({Role.AUDITOR, Role.ADMIN})
 """Roles that may read the log itself."""
 
-_audit = logging.getLogger("ledger.audit")
+ACTOR_KEY = "ledger.actor"
+"""Where a request's environment has its actor, once there is one: for the log."""
+
+AUDIT_LOG = "ledger.audit"
+_audit = logging.getLogger(AUDIT_LOG)
 _audit.setLevel(logging.INFO)  # whatever else is logged: who reads the log has to be seen
 
 
@@ -55,7 +59,9 @@ class Callers:
             return None
 
     def _verified(self) -> Actor:
-        return self._tokens.verify(bearer_token(request.environ.get("HTTP_AUTHORIZATION")))
+        environ = request.environ
+        actor = environ[ACTOR_KEY] = self._tokens.verify(bearer_token(environ.get("HTTP_AUTHORIZATION")))
+        return actor
 
 
 def note_audit(actor: Actor) -> None:

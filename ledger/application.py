@@ -260,7 +260,7 @@ class OrderLedger(Application[str]):
             outcome = f"unknown: {error}"
         if outcome != "canceled":
             message = "order %s is %s, and its payment could not be cancelled; its status is %s"
-            _log.warning(message, order.order_id, order.status, outcome)
+            _log.warning(message, order.order_id, order.status, outcome, extra={"order": order.order_id})
 
     def _saved(self, order: Order, *, replayed: bool = False) -> Outcome:
         self.save(order)

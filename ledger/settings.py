@@ -57,6 +57,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LEDGER_DB_POOL_SIZE", "8", "PostgreSQL connections of each worker, 1 to 256"),
     Setting("LEDGER_DB_TIMEOUT", "5", "seconds to wait for a connection, a lock or a statement, 0.1 to 60"),
     Setting("LEDGER_LOG_LEVEL", "info", "debug, info, warning or error"),
+    Setting("LEDGER_LOG_FORMAT", "auto", "text, json (an object a line), or auto: json in production"),
 )
 
 _FORBIDDEN = {
@@ -128,9 +129,15 @@ class Settings:
     db_pool_size: int
     db_timeout: float
     log_level: str
+    log_format: str
 
     def __repr__(self) -> str:
         return f"Settings(env={self.env!r})"  # the others may hold secrets
+
+    @property
+    def logs_json(self) -> bool:
+        """Whether the log is for programs."""
+        return self.log_format == "json" or (self.log_format == "auto" and self.env == "production")
 
     @property
     def stripe_live(self) -> bool:
@@ -174,6 +181,7 @@ class Settings:
             db_pool_size=read.integer("LEDGER_DB_POOL_SIZE", 1, 256),
             db_timeout=read.number("LEDGER_DB_TIMEOUT", 0.1, 60),
             log_level=read.choice("LEDGER_LOG_LEVEL", ("debug", "info", "warning", "error")),
+            log_format=read.choice("LEDGER_LOG_FORMAT", ("auto", "text", "json")),
         )
 
 

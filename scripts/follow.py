@@ -71,7 +71,7 @@ def follow(session: Session, once: bool) -> None:
                 pass
         else:
             stopped = Event()
-            log_to_stderr(session.settings.log_level)
+            log_to_stderr(session.settings.log_level, as_json=session.settings.logs_json)
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, lambda *_: stopped.set())
             session.say("Following the log. Stop with Ctrl-C.")

@@ -26,7 +26,7 @@ from scripts.context import Session, WholeNumber, pass_session
 from scripts.follow import Following
 from scripts.gateway import warnings_about
 from scripts.log_keys import with_log_keys
-from scripts.logs import log_to_stderr
+from scripts.logs import PropagatingLogger, log_to_stderr
 from scripts.progress import watched
 from scripts.secret import with_secret
 from scripts.tokens import make_token
@@ -68,13 +68,15 @@ class Server(BaseApplication):  # type: ignore[misc]
             # No header is taken for the word of a proxy: nothing here needs it, and SCRIPT_NAME would move the routes.
             "forwarded_allow_ips": "",
             "forwarder_headers": "",
-            "on_starting": lambda _: log_to_stderr(self._settings.log_level),
+            "on_starting": lambda _: log_to_stderr(self._settings.log_level, as_json=self._settings.logs_json),
             "pre_fork": _seat,
             "post_fork": self._worker_forked,
             "post_worker_init": self._worker_ready,
             "worker_exit": self._worker_gone,
             "child_exit": _forget_metrics,
         }
+        if self._settings.logs_json:
+            options["logger_class"] = PropagatingLogger
         for name, value in options.items():
             self.cfg.set(name, value)
 

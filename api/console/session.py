@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from flask import Request, Response
 
 from api.auth import TokenVerifier, Unauthenticated
-from api.callers import AUDITORS
+from api.callers import ACTOR_KEY, AUDITORS
 from ledger.actor import MOVERS, Actor, Role
 
 PATH = "/console"
@@ -76,6 +76,7 @@ class Sessions:
             actor = None
         if actor is None or actor.role not in ROLES:
             raise SignedOut
+        request.environ[ACTOR_KEY] = actor
         return Visitor(actor, _form_token(token))
 
     def sign_in(self, token: str, response: Response) -> None:
