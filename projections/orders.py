@@ -161,24 +161,30 @@ class OrderReads:
 def page_query(
     dialect: Dialect, user_id: int, status: Status | None, before: int | None, limit: int
 ) -> tuple[str, list[object]]:
-    """The statement of one page and its parameters; it asks for one row more than the limit, to know if there are more.
+    """The statement of one page and its parameters; asks for one row more than the limit, to know if there are more."""
+    equal = {"user_id": user_id} | ({"status": status.value} if status else {})
+    condition, parameters = newest_first(dialect, equal, before)
+    return f"SELECT order_id, document, client_secret, status {_JOIN} {condition} LIMIT ?", [*parameters, limit + 1]
 
-    PostgreSQL is given a range of the one index that has these rows in the order asked for: for plain equality it may
-    walk all newer orders of other users instead. SQLite seeks by plain equality, and not by such a range.
+
+def newest_first(dialect: Dialect, equal: Mapping[str, object], before: int | None) -> tuple[str, list[object]]:
+    """The rows with these values and ids below ``before``, newest first: the end of a statement, and its parameters.
+
+    There has to be an index of these columns and the id. PostgreSQL is given a range of it, which has these rows in the
+    order asked for: for plain equality it may walk all newer orders of other users instead. SQLite seeks by plain
+    equality, and not by such a range.
     """
-    columns = ("user_id", "status") if status else ("user_id",)
-    values = (user_id, status.value) if status else (user_id,)
-    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    last = NO_ORDER if before is None else before
+    if not equal:
+        return "WHERE order_id < ? ORDER BY order_id DESC", [last]
+    names, marks = ", ".join(equal), ", ".join("?" * len(equal))
     if dialect == "postgres":
         condition = f"({names}) >= ({marks}) AND ({names}, order_id) < ({marks}, ?)"
     else:
         condition = f"({names}) = ({marks}) AND order_id < ?"
-    query = (
-        f"SELECT order_id, document, client_secret, status {_JOIN} WHERE {condition}"
-        f" ORDER BY {', '.join(f'{column} DESC' for column in columns)}, order_id DESC LIMIT ?"
-    )
-    bounds = [*values, *values] if dialect == "postgres" else [*values]
-    return query, [*bounds, NO_ORDER if before is None else before, limit + 1]
+    values = [*equal.values()]
+    order = ", ".join(f"{column} DESC" for column in (*equal, "order_id"))
+    return f"WHERE {condition} ORDER BY {order}", [*values, *(values if dialect == "postgres" else ()), last]
 
 
 def _rendered(document: str, client_secret: str, status: str) -> str:

@@ -1,7 +1,7 @@
 """The search for orders, for staff and auditors: newest first, page by page.
 
 A page looks through a bounded number of orders, by key, and says how far it has come: what matches little takes more
-pages, and none costs more than another. A user's orders are found by their index.
+pages, and none costs more than another. A user's orders are found by their index, in one status, too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ledger.statuses import Status
 from ledger.storage.tables import Row
 from projections.live import LiveViews
-from projections.orders import NO_ORDER
+from projections.orders import newest_first
 
 SCANNED = 10_000
 """Orders that one page looks through at most."""
@@ -71,17 +71,20 @@ class OrderSearch:
 
     def page(self, sought: Sought, before: int | None, limit: int) -> SearchPage:
         """At most ``limit`` of the orders with ids below ``before`` that are sought, as far as one page looks."""
-        user = "" if sought.user is None else " AND user_id = ?"
-        query = f"SELECT {_COLUMNS} FROM {{orders}} WHERE order_id < ?{user} ORDER BY order_id DESC LIMIT ?"
-        users = [] if sought.user is None else [sought.user]
-        rows = self._views.read(query, (NO_ORDER if before is None else before, *users, self._scanned))
+        equal: dict[str, object] = {}
+        if sought.user is not None:
+            equal = {"user_id": sought.user} | ({"status": sought.status.value} if sought.status else {})
+        by_key, parameters = newest_first(self._views.database.dialect, equal, before)
+        nothing_else = sought == Sought(sought.user, sought.status if equal else None)
+        most = min(self._scanned, limit + 1) if nothing_else else self._scanned
+        rows = self._views.read(f"SELECT {_COLUMNS} FROM {{orders}} {by_key} LIMIT ?", (*parameters, most))
         found: list[FoundOrder] = []
         for looked_at, row in enumerate(rows, 1):
             if _may_match(row, sought) and _matches(order := _found(row), sought):
                 found.append(order)
                 if len(found) == limit and looked_at < len(rows):
                     return SearchPage(found, order.order_id, looked_at)
-        return SearchPage(found, rows[-1][0] if len(rows) == self._scanned else None, len(rows))
+        return SearchPage(found, rows[-1][0] if len(rows) == most else None, len(rows))
 
 
 def _may_match(row: Row, sought: Sought) -> bool:

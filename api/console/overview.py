@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 
 from flask import Response
 
-from api.console.charts import HEIGHT, WIDTH, amounts_by_day, orders_by_day
+from api.console.charts import HEIGHT, WIDTH, amounts_chart, label, orders_chart
 from api.console.pages import Route, page
 from api.console.session import Visitor
 from api.services import Services
 from ledger.statuses import Status
 from projections.health import CHECKPOINT
 
-DAYS = 14
+_WORDS = {timedelta(minutes=1): "minute", timedelta(hours=1): "hour", timedelta(days=1): "day", timedelta(7): "week"}
 
 
 class OverviewPages:
@@ -31,8 +33,8 @@ class OverviewPages:
     def show_overview(self, visitor: Visitor) -> Response:
         """Everything at a glance."""
         found = self._overview.now()
-        days = found.days[-DAYS:]
-        totals = {status: sum(day.orders.get(status, 0) for day in days) for status in Status}
+        series = found.series
+        totals = sum((Counter(period.orders) for period in series.periods), Counter[Status]())
         return page(
             "overview.html",
             visitor=visitor,
@@ -41,12 +43,19 @@ class OverviewPages:
             checkpoint_name=CHECKPOINT,
             followers=self._health.followers(),
             symptoms=list(self._health.symptoms()),
-            days=days,
-            cut_off=found.cut_off and len(found.days) <= DAYS,
-            statuses=list(Status),
-            totals=totals,
-            orders=orders_by_day(days),
-            amounts=amounts_by_day(days),
+            period=_in_words(series.width),
+            rows=[(label(period, series.width), period) for period in reversed(series.periods)],
+            totals={status: totals[status] for status in Status if totals[status]},
+            orders=orders_chart(series),
+            amounts=amounts_chart(series),
             size=(WIDTH, HEIGHT),
             currency=self._currency,
         )
+
+
+def _in_words(width: timedelta) -> str:
+    """``hour``, or ``6 hours``."""
+    for unit, word in reversed(_WORDS.items()):
+        if width % unit == timedelta(0):
+            return word if width == unit else f"{width // unit} {word}s"
+    raise ValueError(width)

@@ -537,3 +537,28 @@ def test_proofs_are_those_of_the_api(signed_in: Any, client: FlaskClient, tokens
     assert signed_in("staff").get("/console/proof/events?position=1").status_code == 404
     assert browser.get("/console/proof/consistency?from=0&to=9").status_code == 404
     assert browser.get("/console/proof/consistency?from=x").status_code == 404
+
+
+# --- The overview -------------------------------------------------------------------------------------------------
+
+
+def test_the_overview(signed_in: Any, order: int, clock: Any) -> None:
+    browser = signed_in("auditor")
+    shown = unescape(browser.get("/console").text)
+    assert "Orders placed per minute, and their status now" in shown
+    assert "Of the 1 newest orders" in shown
+    assert re.search(r"<title>\d{4}-\d\d-\d\d \d\d:\d\d: 1 pending</title>", shown)
+    assert "nothing was signed: is there a key?" in shown
+    assert "order-ledger check" in shown
+
+
+def test_the_overview_of_nothing(signed_in: Any) -> None:
+    assert "There are no orders yet." in signed_in().get("/console").text
+
+
+def test_the_overview_says_what_is_wrong(signed_in: Any, order: int, runtime: Runtime) -> None:
+    with runtime.database.write() as cursor:
+        cursor.execute("UPDATE orders SET version = 7")
+    shown = signed_in().get("/console").text
+    assert "Not as it should be" in shown
+    assert "A view is not at the log&#39;s end" in shown
