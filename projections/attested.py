@@ -26,6 +26,7 @@ from projections.tree import lock_tree
 
 ATTESTED_VIEW = VIEW.name
 _LABEL = "orders"
+_JOB = "attestation"
 _ORDER_EVENTS = frozenset(VIEW.handlers)
 _STATE = "SELECT size, orders, sums FROM log_attested WHERE id = 1"
 _PUT = (
@@ -111,23 +112,25 @@ def attest_anew(views: LiveViews) -> None:
 
     Raises AlreadyRunning when somebody is at it, StorageUnavailable.
     """
-    with views.database.bulk("attestation"), views.snapshot() as (cursor, live):
-        attested = Attested(0, 0, LtHash())
-        for size, order_id, status, version, document in cursor.stream(live.named(_SERVED)):
-            attested.size = size
-            if order_id is not None:
-                attested.orders += 1
-                attested.hash.add(order_line(order_id, status, version, sha256(document.encode()).digest()))
-    with views.database.transaction() as cursor:
-        lock_tree(cursor, views.database.dialect)
-        latest = read_attested(cursor)
-        if latest is None or latest.size < attested.size:
-            attested.save(cursor)
+    with views.database.bulk(_JOB):
+        with views.snapshot() as (cursor, live):
+            attested = Attested(0, 0, LtHash())
+            for size, order_id, status, version, document in cursor.stream(live.named(_SERVED)):
+                attested.size = size
+                if order_id is not None:
+                    attested.orders += 1
+                    attested.hash.add(order_line(order_id, status, version, sha256(document.encode()).digest()))
+        with views.database.transaction() as cursor:
+            lock_tree(cursor, views.database.dialect)
+            latest = read_attested(cursor)
+            if latest is None or latest.size < attested.size:
+                attested.save(cursor)
 
 
 def forget_attested(database: Database) -> None:
     """Lets the follower attest to the whole view anew: it was made again, and may have been wrong before."""
-    with database.transaction() as cursor:
+    # A pass that is under way may have begun on the view as it was, and must not be the last word.
+    with database.bulk(_JOB, wait=True), database.transaction() as cursor:
         lock_tree(cursor, database.dialect)
         cursor.execute("DELETE FROM log_attested")
 
