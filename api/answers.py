@@ -105,6 +105,7 @@ class CauseSchema(Strict):
     requestHash = fields.String()  # noqa: N815
     stripeEventId = fields.String()  # noqa: N815
     reason = fields.String(metadata={"description": "What the person who asked for it has given."})
+    traceId = fields.String(metadata={"description": "The trace that the request was a part of."})  # noqa: N815
     partOfVersion = fields.Integer(  # noqa: N815
         metadata={"description": "It is a part of what the event of that version tells."}
     )

@@ -8,6 +8,7 @@ from flask import request
 
 from api.idempotency import idempotency_key, request_hash
 from api.request_ids import current_request_id
+from api.traces import trace_id
 from ledger.actor import Cause
 
 
@@ -21,4 +22,5 @@ def cause_of(operation: str, sent: Any) -> Cause:
         request_id=current_request_id(),
         idempotency_key=key,
         request_hash=None if key is None else request_hash(operation, sent),
+        trace_id=trace_id(request.environ.get("HTTP_TRACEPARENT")),
     )

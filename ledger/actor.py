@@ -41,6 +41,7 @@ class CauseRecord(TypedDict, total=False):
     request_hash: str
     stripe_event_id: str
     reason: str
+    trace_id: str
     part_of_version: int
 
 
@@ -68,7 +69,7 @@ class Actor:
 class Cause:
     """What led to an event: an HTTP request (with its idempotency key and request hash) or a Stripe event.
 
-    ``reason`` is what the person who asked for it has given, for people.
+    ``reason`` is what the person who asked for it has given, for people; ``trace_id`` is of the W3C's Trace Context.
     """
 
     request_id: str | None = None
@@ -76,6 +77,7 @@ class Cause:
     request_hash: str | None = None
     stripe_event_id: str | None = None
     reason: str | None = None
+    trace_id: str | None = None
 
     def record(self, part_of_version: int | None = None) -> CauseRecord:
         """The JSON object kept in events; absent parts are left out.
@@ -92,6 +94,8 @@ class Cause:
             record["stripe_event_id"] = self.stripe_event_id
         if self.reason is not None:
             record["reason"] = self.reason
+        if self.trace_id is not None:
+            record["trace_id"] = self.trace_id
         if part_of_version is not None:
             record["part_of_version"] = part_of_version
         return record

@@ -15,6 +15,7 @@ from structlog.typing import EventDict
 
 from api.callers import ACTOR_KEY, AUDIT_LOG
 from api.request_ids import ENVIRON_KEY
+from api.traces import trace_id
 
 _TEXT = "%(asctime)s [%(process)d] [%(levelname)s] %(name)s: %(message)s"
 _RECORD = "_record"
@@ -66,6 +67,9 @@ def _add_request(_logger: object, _method: str, event: EventDict) -> EventDict:
     if has_request_context():
         actor = request.environ.get(ACTOR_KEY)
         event.update(request_id=request.environ.get(ENVIRON_KEY), method=request.method, path=request.path)
+        trace = trace_id(request.environ.get("HTTP_TRACEPARENT"))
+        if trace is not None:
+            event["trace_id"] = trace
         if actor is not None:
             event.update(user=actor.user, role=actor.role.value)
         if request.view_args and (order := request.view_args.get("orderId", request.view_args.get("number"))):
