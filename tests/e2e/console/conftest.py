@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.support.busy import log_key
 from tests.support.server import Server, token
 
 KEY = log_key()
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+expect.set_options(timeout=30_000)  # milliseconds: other tests may keep the machine busy
 FLAGS = (
     "--no-sandbox",  # the tests may run as root
     "--disable-gpu",
