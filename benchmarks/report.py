@@ -38,7 +38,8 @@ def markdown(report: Report) -> Iterator[str]:
     yield ""
     yield from _machine(report["machine"])
     yield from _targets(report["targets"])
-    for name, section in (("appends", _appends), ("http", _http), ("growth", _growth), ("rebuild", _rebuild)):
+    sections = {"appends": _appends, "http": _http, "growth": _growth, "rebuild": _rebuild, "console": _console}
+    for name, section in sections.items():
         if name in report["parts"]:
             yield from section(report["parts"][name])
 
@@ -153,6 +154,17 @@ def _rebuild(part: Mapping[str, Any]) -> Iterator[str]:
             long = window["writes_over_100_ms"]
             yield _row(name, f"{window['per_second']:,.0f}", *writes, long, *reads, window["failed"])
         yield ""
+
+
+def _console(part: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Console"
+    yield ""
+    yield f"The server's time for a page at a ledger of {part['orders']:,} orders, in one thread; *first*: not warm."
+    yield ""
+    yield from _head("database", "page", "ms", "first, ms")
+    for case in part["cases"]:
+        yield _row(case["database"], case["page"], _numbers(case["ms"], ".1f"), f"{case['first_ms']:.1f}")
+    yield ""
 
 
 def _head(*names: str) -> Iterator[str]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import appends, facts, growth, http, rebuild, report, targets
+from benchmarks import appends, console, facts, growth, http, rebuild, report, targets
 from benchmarks.databases import postgres_server
 from benchmarks.measure import Say
 
-PARTS = ("appends", "http", "growth", "rebuild")
+PARTS = ("appends", "http", "growth", "rebuild", "console")
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,16 @@ class Plans:
     http: http.Plan
     growth: growth.Plan
     rebuild: rebuild.Plan
+    console: console.Plan
 
 
-THOROUGH = Plans(appends.Plan(), http.Plan(), growth.Plan(), rebuild.Plan())
+THOROUGH = Plans(appends.Plan(), http.Plan(), growth.Plan(), rebuild.Plan(), console.Plan())
 QUICK = Plans(
     appends.Plan(threads=(1, 16), rounds=1, seconds=0.3),
     http.Plan(connections=(16,), rounds=1, seconds=1.0),
     growth.Plan(sizes=(0, 1000), many=500, rounds=1, seconds=1.0),
     rebuild.Plan(events=6000, library=600, rounds=1, seconds=1.0),
+    console.Plan(orders=6000, rounds=1),
 )
 _FURTHER = 5_000_000
 """Events of the rebuild that shows whether memory depends on their number."""
@@ -67,6 +69,8 @@ def _run_part(part: str, plans: Plans, url: str, say: Say) -> dict[str, Any]:
         return http.run(plans.http, url, say)
     if part == "growth":
         return growth.run(plans.growth, url, say)
+    if part == "console":
+        return console.run(plans.console, url, say)
     return rebuild.run(plans.rebuild, url, say)
 
 

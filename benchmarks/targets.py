@@ -74,6 +74,7 @@ _REBUILDS = (
     ("sqlite", "SQL alone", 0.6),
 )
 _PEAK_MIB = 300.0
+_PAGE_MS = 100
 _STALL_MS = 250.0
 _IN_USE = 0.5
 _P99_OVER_P50 = 5.0
@@ -152,6 +153,13 @@ def of_rebuilds_in_use(runs: Sequence[Mapping[str, Any]]) -> Iterator[Target]:
         yield Target(f"{name} requests a second / normal", _IN_USE, Summary.of([run["ratio"]]), 1)
 
 
+def of_console(cases: Sequence[Case]) -> Iterator[Target]:
+    """The server's time for each page."""
+    for case in cases:
+        name = f"{case['database']}: {case['page']}, ms of server time"
+        yield Target(name, _PAGE_MS, Summary(**case["ms"]), case["rounds"], at_most=True)
+
+
 Part = Mapping[str, Any]
 
 OF: Mapping[str, Callable[[Part], list[Target]]] = {
@@ -159,6 +167,7 @@ OF: Mapping[str, Callable[[Part], list[Target]]] = {
     "http": lambda part: of_http(part["cases"]),
     "growth": lambda part: of_growth(part["cases"]),
     "rebuild": lambda part: [*of_rebuilds(part["cases"]), *of_rebuilds_in_use(part["live"])],
+    "console": lambda part: [*of_console(part["cases"])],
 }
 
 

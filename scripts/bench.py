@@ -13,7 +13,7 @@ from ledger.errors import SettingsError
 from scripts.context import Session, pass_session
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
-_PARTS = ("appends", "http", "growth", "rebuild")
+_PARTS = ("appends", "http", "growth", "rebuild", "console")
 _DEFAULT_OUT = Path("var", "bench")
 _SERVER = "LEDGER_TEST_DATABASE_URL"
 
@@ -26,7 +26,7 @@ _SERVER = "LEDGER_TEST_DATABASE_URL"
     type=click.Choice(_PARTS),
     multiple=True,
     metavar="PART",
-    help="appends, http, growth or rebuild; all by default.",
+    help="appends, http, growth, rebuild or console; all by default.",
 )
 @click.option(
     "--out",
@@ -38,9 +38,10 @@ _SERVER = "LEDGER_TEST_DATABASE_URL"
 )
 @pass_session
 def bench(session: Session, quick: bool, full: bool, only: tuple[str, ...], out: Path) -> None:
-    """Measure appends, HTTP, growth and rebuilds, side by side with peers. Takes an hour, and a quiet machine.
+    """Measure appends, HTTP, growth and rebuilds, side by side with peers, and the console's pages.
 
-    A PostgreSQL server is started for it, or the one that LEDGER_TEST_DATABASE_URL names is used.
+    Takes an hour, and a quiet machine. A PostgreSQL server is started for it, or the one that LEDGER_TEST_DATABASE_URL
+    names is used.
     """
     paths = _harness().run(
         quick=quick,

@@ -76,6 +76,21 @@ def test_rebuilds_are_measured_each_way_and_in_use(postgres_server: str, tmp_pat
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.postgres
+def test_the_console_s_pages_are_measured(postgres_server: str, tmp_path: Path) -> None:
+    environ = environ_of(LEDGER_TEST_DATABASE_URL=postgres_server)
+    result = run_cli("bench", "--quick", "--only", "console", "--out", str(tmp_path), environ=environ)
+    assert result.returncode == 0, result.stderr
+
+    found = json.loads((tmp_path / "results.json").read_text())
+    cases = found["parts"]["console"]["cases"]
+    assert {case["database"] for case in cases} == {"postgres", "sqlite"}
+    assert {"overview", "orders by status", "an order", "the log by user"} <= {case["page"] for case in cases}
+    assert all(case["ms"]["median"] > 0 for case in cases)
+    assert {(target["limit"], target["at_most"]) for target in found["targets"]} == {(100, True)}
+    assert "| sqlite | overview |" in (tmp_path / "results.md").read_text()
+
+
 def test_the_targets_of_a_rebuild_are_speed_memory_and_what_clients_notice() -> None:
     def case(way: str, rate: float, peak: float | None = None) -> dict[str, Any]:
         summary = None if peak is None else {"median": peak, "min": peak, "max": peak}
