@@ -110,9 +110,10 @@ def create_app(
     ):
         api.register_blueprint(routes.blueprint())
     app.add_url_rule("/docs/assets/<name>", view_func=docs.get_asset)
-    app.register_blueprint(ConsoleRoutes(services, tokens, places, secure=secure_cookies).blueprint())
+    console = ConsoleRoutes(services, tokens, places, secure=secure_cookies)
+    app.register_blueprint(console.blueprint())
     docs.publish(openapi.render(api))
     handle_errors(app)
-    enforce_limits(app, limits, callers.known_user)
+    enforce_limits(app, limits, lambda: callers.known_user() or console.known_user())
     app.wsgi_app = Envelope(app.wsgi_app, metrics, new_request_id, timer)  # type: ignore[method-assign]  # as documented
     return app

@@ -68,6 +68,11 @@ class ConsoleRoutes:
             routes.register_error_handler(kind, self._on_error)
         return routes
 
+    def known_user(self) -> int | None:
+        """The user who is signed in with this request, if any; to be counted, not to be served."""
+        visitor = self._visitor()
+        return None if visitor is None else visitor.actor.user
+
     def show_sign_in(self) -> Response:
         """The sign-in page."""
         return self._sign_in_page(safe_target(request.args.get("next")), None)

@@ -373,6 +373,33 @@ def test_an_order_as_it_was(signed_in: Any, order: int, runtime: Runtime) -> Non
 # --- What staff does ----------------------------------------------------------------------------------------------
 
 
+def test_a_move_belongs_to_its_trace(signed_in: Any, order: int, runtime: Runtime) -> None:
+    browser, trace = signed_in(), "0af7651916cd43dd8448eb211c80319c"
+    page = browser.get(f"/console/orders/{order}")
+    sent = {"form_token": form_token(page), "version": "1", "status": "declined", "reason": "x"}
+    browser.post(
+        f"/console/orders/{order}/status", data=sent, headers={"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+    )
+    assert runtime.services.history.of(order, ADMIN)[-1].cause["trace_id"] == trace  # type: ignore[index]
+
+
+def test_whoever_is_signed_in_is_counted(runtime: Runtime, clock: Any, tokens: Tokens) -> None:
+    from api.app import create_app
+    from api.auth import TokenPolicy, TokenVerifier
+    from api.limits import LimitPolicy
+    from tests.unit.api.conftest import SECRET
+
+    verifier = TokenVerifier(TokenPolicy(secret=SECRET), clock)
+    app = create_app(runtime.services, verifier, limits=LimitPolicy(user="3/hour"))
+    browser, other = app.test_client(), app.test_client()
+    for each, user in ((browser, 90), (other, 91)):
+        each.set_cookie("console-session", tokens.make(user, role="staff"))
+    assert [browser.get("/console").status_code for _ in range(4)] == [200, 200, 200, 429]
+    assert browser.get("/orders", headers=tokens.headers(90, role="staff")).status_code == 429
+    assert other.get("/console").status_code == 200
+    assert app.test_client().get("/console/sign-in").status_code == 200
+
+
 def test_staff_moves_an_order_and_says_why(signed_in: Any, order: int, runtime: Runtime) -> None:
     browser = signed_in()
     answer = send(browser, f"/console/orders/{order}/status", status="awaiting_payment", reason="They pay by bank")
