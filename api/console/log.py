@@ -28,7 +28,7 @@ _is_stream = re.compile(STREAM_PATTERN).fullmatch
 
 
 class LogPages:
-    """Pages about the log itself, for auditors and admins as over the API; staff sees it, too."""
+    """Pages about the log itself, for auditors and admins as over the API."""
 
     def __init__(self, services: Services, places: Places) -> None:
         self._log = services.log

@@ -113,7 +113,7 @@ async function compare(button, said) {
   }
 }
 
-input.value = localStorage.getItem(PINNED) || "";
+input.value ||= localStorage.getItem(PINNED) || "";  // unless somebody was faster than this script
 input.addEventListener("change", verifyAll);
 const button = document.getElementById("compare");
 button.addEventListener("click", () => compare(button, document.getElementById("compared")));

@@ -109,6 +109,19 @@ def test_a_good_proof_turns_green(at_console: Callable[..., Page]) -> None:
     expect(page.locator("article.proof.good")).to_have_count(proofs.count())
 
 
+def test_a_key_that_was_brought_before_the_script_came_is_not_lost(at_console: Callable[..., Page]) -> None:
+    page = at_console("auditor")
+
+    def slowly(route: Route) -> None:
+        answer = route.fetch()
+        page.get_by_label("Verifier key").fill(str(KEY.verifier))
+        route.fulfill(response=answer)
+
+    page.route("**/proof_page.js", slowly)
+    page.goto(f"/console/proof?order={ORDER}", wait_until="commit")
+    expect(page.locator("article.proof.good").first).to_be_visible()
+
+
 FLIPS: dict[str, tuple[Callable[[dict[str, str]], None], str]] = {}
 
 
