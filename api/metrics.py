@@ -71,6 +71,13 @@ class Metrics:
         children[1].observe(seconds)
 
     def _count_inside(self, registry: CollectorRegistry) -> None:
+        self._commands = Histogram(
+            "ledger_command_duration_seconds",
+            "Time of a command, with what it waits for.",
+            ("command",),
+            buckets=BUCKETS,
+            registry=registry,
+        )
         self._appends = Counter("ledger_appends", "Appends that were committed.", registry=registry)
         self._events = Counter("ledger_events_appended", "Events that were appended.", registry=registry)
         self._batches = Histogram(
@@ -104,8 +111,11 @@ class Metrics:
             registry=registry,
         )
 
-    def appended(self, appends: int, events: int, waiting: int, seconds: float) -> None:
+    def commanded(self, command: str, seconds: float) -> None:
         """See ``ledger.observer``; likewise below."""
+        self._commands.labels(command).observe(seconds)
+
+    def appended(self, appends: int, events: int, waiting: int, seconds: float) -> None:
         self._appends.inc(appends)
         self._events.inc(events)
         self._batches.observe(appends)

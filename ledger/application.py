@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any, TypeVar, cast
 
 from eventsourcing.application import AggregateNotFoundError, Application
@@ -69,7 +70,7 @@ class OrderLedger(Application[str]):
             self.save(placed, intents=[(order_id, intent)])
             return Outcome(order_id, 1, Status.PENDING, placed=(placed, intent))
 
-        return self._once(attempt, actor, cause)
+        return self._once("create_order", attempt, actor, cause)
 
     def change_status(
         self, order_id: int, status: Status, *, actor: Actor, cause: Cause, expected_version: int | None = None
@@ -93,7 +94,7 @@ class OrderLedger(Application[str]):
                 self._close_payment(order)
             return outcome
 
-        return self._once(attempt, actor, cause)
+        return self._once("change_status", attempt, actor, cause)
 
     def record_payment(self, notice: PaymentNotice, *, actor: Actor, cause: Cause) -> Outcome | None:
         """Records what the gateway tells of a payment, and the move that it leads to; nothing that is known already.
@@ -115,7 +116,7 @@ class OrderLedger(Application[str]):
             order.record_payment(notice, actor=actor, cause=cause, timestamp=self._now())
             return self._saved(order, replayed=order.version == known)
 
-        return self._once(attempt, actor, cause)
+        return self._once("record_payment", attempt, actor, cause)
 
     def knows_payment(self, notice: PaymentNotice) -> bool:
         """Whether recording what this notice tells would add nothing to its order."""
@@ -147,7 +148,7 @@ class OrderLedger(Application[str]):
             self.save(order)
             return RefundOutcome(order_id, refund, order.version)
 
-        return self._until_won(attempt)
+        return self._until_won("refund_order", attempt)
 
     def open_payment(self, amount_in_cents: int, *, actor: Actor, cause: Cause) -> Intent:
         """A payment intent that belongs to no order. Nothing is recorded. Raises InvalidAmount, PaymentsUnavailable."""
@@ -171,7 +172,7 @@ class OrderLedger(Application[str]):
             self.save(board)
             return answer
 
-        return self._until_won(attempt)
+        return self._until_won("arrange_leads", attempt)
 
     def load(
         self, events: Sequence[Event], *, intents: Sequence[tuple[int, Intent]], beside: Sequence[TableWrites]
@@ -206,7 +207,7 @@ class OrderLedger(Application[str]):
         """Plain JSON bodies."""
         return JSONBodies()
 
-    def _once(self, attempt: Callable[[], T], actor: Actor, cause: Cause) -> T | Outcome:
+    def _once(self, command: str, attempt: Callable[[], T], actor: Actor, cause: Cause) -> T | Outcome:
         def attempt_or_replay() -> T | Outcome:
             receipt = receipt_of(self._ports.receipts, actor, cause)
             if receipt is None:
@@ -214,16 +215,20 @@ class OrderLedger(Application[str]):
             self._ports.observed.by.replayed()
             return Outcome(receipt.order_id, receipt.version, receipt.status, replayed=True)
 
-        return self._until_won(attempt_or_replay)
+        return self._until_won(command, attempt_or_replay)
 
-    def _until_won(self, attempt: Callable[[], T]) -> T:
+    def _until_won(self, command: str, attempt: Callable[[], T]) -> T:
         """Decides again whenever another writer was first: an IntegrityError means that the ground has moved."""
-        for _ in range(MAX_ATTEMPTS):
-            try:
-                return attempt()
-            except IntegrityError:
-                self._ports.observed.by.conflicted()
-        raise Busy("Too many others are writing here; send the request again.")
+        observer, began = self._ports.observed.by, perf_counter()
+        try:
+            for _ in range(MAX_ATTEMPTS):
+                try:
+                    return attempt()
+                except IntegrityError:
+                    observer.conflicted()
+            raise Busy("Too many others are writing here; send the request again.")
+        finally:
+            observer.commanded(command, perf_counter() - began)
 
     def _order(self, order_id: int) -> Order:
         order = self._find_order(order_id)

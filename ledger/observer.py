@@ -8,6 +8,9 @@ from typing import Protocol
 class Observer(Protocol):
     """Is told of what has happened, by any thread; must be quick, and raise nothing."""
 
+    def commanded(self, command: str, seconds: float) -> None:
+        """A command has ended, well or not; by its name, such as ``create_order``."""
+
     def appended(self, appends: int, events: int, waiting: int, seconds: float) -> None:
         """A transaction was committed: so many callers' appends and events; how many callers wait now."""
 
@@ -27,8 +30,10 @@ class Observer(Protocol):
 class Nobody:
     """Counts nothing."""
 
-    def appended(self, appends: int, events: int, waiting: int, seconds: float) -> None:
+    def commanded(self, command: str, seconds: float) -> None:
         """See Observer; likewise below."""
+
+    def appended(self, appends: int, events: int, waiting: int, seconds: float) -> None: ...
 
     def conflicted(self) -> None: ...
 

@@ -56,6 +56,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LEDGER_PIN_WORKERS", "no", "yes: keep each worker to one CPU, on a machine that runs only the ledger"),
     Setting("LEDGER_DB_POOL_SIZE", "8", "PostgreSQL connections of each worker, 1 to 256"),
     Setting("LEDGER_DB_TIMEOUT", "5", "seconds to wait for a connection, a lock or a statement, 0.1 to 60"),
+    Setting(
+        "LEDGER_OTEL_ENDPOINT", "", "where traces are sent, such as http://localhost:4318/v1/traces; empty: nowhere"
+    ),
     Setting("LEDGER_LOG_LEVEL", "info", "debug, info, warning or error"),
     Setting("LEDGER_LOG_FORMAT", "auto", "text, json (an object a line), or auto: json in production"),
 )
@@ -128,6 +131,7 @@ class Settings:
     pin_workers: bool
     db_pool_size: int
     db_timeout: float
+    otel_endpoint: str | None
     log_level: str
     log_format: str
 
@@ -180,6 +184,7 @@ class Settings:
             pin_workers=read.choice("LEDGER_PIN_WORKERS", ("no", "yes")) == "yes",
             db_pool_size=read.integer("LEDGER_DB_POOL_SIZE", 1, 256),
             db_timeout=read.number("LEDGER_DB_TIMEOUT", 0.1, 60),
+            otel_endpoint=read.url("LEDGER_OTEL_ENDPOINT"),
             log_level=read.choice("LEDGER_LOG_LEVEL", ("debug", "info", "warning", "error")),
             log_format=read.choice("LEDGER_LOG_FORMAT", ("auto", "text", "json")),
         )

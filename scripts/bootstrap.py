@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Self
 from flask import Flask
 
 from api.auth import TokenPolicy, TokenVerifier
+from api.openapi import package_version
 from api.services import Services
 from ledger.application import OrderLedger
 from ledger.catalogue import Catalogue
@@ -58,6 +59,7 @@ class Runtime:
     services: Services
     gateway: PaymentGateway
     sandbox: SandboxGateway | None
+    closers: list[Callable[[], None]] = field(default_factory=list)
 
     def migrate(self, watcher: Watcher = NOBODY) -> None:
         """Creates or upgrades the schema, and makes views that are missing; raises LedgerError or SettingsError."""
@@ -102,7 +104,7 @@ class Runtime:
             store=self.settings.rate_limit_store,
             proxies=self.settings.proxies,
         )
-        return create_app(
+        app = create_app(
             self.services,
             token_verifier(self.settings),
             streams=streams,
@@ -111,9 +113,20 @@ class Runtime:
             limits=limits,
             secure_cookies=self.settings.env == "production",
         )
+        if self.settings.otel_endpoint is not None:
+            # What traces need is loaded only where there are any.
+            from scripts.tracing import Tracing  # noqa: PLC0415
+
+            tracing = Tracing(self.settings.otel_endpoint, package_version())
+            tracing.watch(self.services.observed)
+            app.wsgi_app = tracing.around(app.wsgi_app)  # type: ignore[assignment, method-assign]  # as documented
+            self.closers.append(tracing.close)
+        return app
 
     def close(self) -> None:
         """Closes every connection."""
+        for closer in self.closers:
+            closer()
         self.database.close()
 
     def __enter__(self) -> Self:
@@ -163,10 +176,16 @@ def build(settings: Settings) -> Runtime:
     return Runtime(settings, database, views, services, chosen.gateway, chosen.sandbox)
 
 
-def check_limits(settings: Settings) -> None:
-    """Raises SettingsError when requests can't be counted where the settings say."""
-    if settings.rate_limit_store.startswith("redis") and find_spec("redis") is None:
-        raise SettingsError("LEDGER_RATE_LIMIT_STORE: Redis needs the extra: pip install 'order-ledger[redis]'")
+def check_extras(settings: Settings) -> None:
+    """Raises SettingsError when the settings ask for what is not installed."""
+    wanted = {
+        "LEDGER_RATE_LIMIT_STORE": ("redis", settings.rate_limit_store.startswith("redis")),
+        "LEDGER_OTEL_ENDPOINT": ("opentelemetry", settings.otel_endpoint is not None),
+    }
+    for name, (package, is_wanted) in wanted.items():
+        if is_wanted and find_spec(package) is None:
+            extra = "otel" if package == "opentelemetry" else package
+            raise SettingsError(f"{name}: this needs an extra: pip install 'order-ledger[{extra}]'")
 
 
 def token_verifier(settings: Settings) -> TokenVerifier:

@@ -21,7 +21,7 @@ from ledger.actor import Role
 from ledger.errors import SettingsError
 from ledger.settings import Settings
 from projections.watcher import Watcher
-from scripts.bootstrap import Runtime, build, check_limits, token_verifier
+from scripts.bootstrap import Runtime, build, check_extras, token_verifier
 from scripts.context import Session, WholeNumber, pass_session
 from scripts.follow import Following
 from scripts.gateway import warnings_about
@@ -130,7 +130,7 @@ def prepare(session: Session, settings: Settings) -> None:
         raise SettingsError("LEDGER_DATABASE_URL: a database in memory can't be shared by worker processes")
     with build(settings) as runtime:
         token_verifier(settings)
-        check_limits(settings)
+        check_extras(settings)
         runtime.follower()
         with watched(session) as tell:
             runtime.migrate(Watcher(tell=tell))
