@@ -57,6 +57,19 @@ def test_from_sign_in_to_sign_out(at_console: Callable[..., Page], server: Serve
     expect(page.get_by_label("Bearer token")).to_be_visible()
 
 
+def test_staff_refunds_a_part(at_console: Callable[..., Page], server: Server) -> None:
+    order = place(server)
+    assert server.command("pay", str(order)).returncode == 0
+    page = at_console("staff")
+    page.goto(f"/console/orders/{order}")
+    page.get_by_label("Amount in usd").fill("5.00")
+    page.locator("#refund-reason").fill("A dent")
+    page.get_by_role("button", name="Refund", exact=True).click()
+    expect(page.locator(".timeline")).to_contain_text("A dent")
+    expect(page.locator("dl").nth(1)).to_contain_text("5.00 usd")
+    expect(page.get_by_label("Amount in usd")).to_have_value("")
+
+
 def test_the_feed_is_live_and_loses_and_doubles_nothing(at_console: Callable[..., Page], server: Server) -> None:
     page = at_console("auditor")
     page.get_by_role("link", name="Log", exact=True).click()
