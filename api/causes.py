@@ -22,5 +22,15 @@ def cause_of(operation: str, sent: Any) -> Cause:
         request_id=current_request_id(),
         idempotency_key=key,
         request_hash=None if key is None else request_hash(operation, sent),
-        trace_id=trace_id(request.environ.get("HTTP_TRACEPARENT")),
+        trace_id=current_trace(),
     )
+
+
+def unkeyed_cause() -> Cause:
+    """The request being served as a cause, whatever Idempotency-Key it carries: for what may be asked again freely."""
+    return Cause(request_id=current_request_id(), trace_id=current_trace())
+
+
+def current_trace() -> str | None:
+    """The id of the trace that the request being served belongs to, if it says so."""
+    return trace_id(request.environ.get("HTTP_TRACEPARENT"))

@@ -9,13 +9,12 @@ from flask import Response, request
 from api import openapi
 from api.answers import LeadPlaceSchema, LeadStatusSchema, json_answer
 from api.callers import Callers
+from api.causes import unkeyed_cause
 from api.openapi import BEARER, answer, body, problems
 from api.problems import Refusal
-from api.request_ids import current_request_id
 from api.schemas import load_lead_moves, without_index
 from api.services import Services
 from api.strict_json import read_json
-from ledger.actor import Cause
 from ledger.errors import InvalidArrangement
 
 _LIST_DOC = {
@@ -60,7 +59,7 @@ class LeadRoutes:
         parsed = read_json(request)
         moves = load_lead_moves(parsed)
         try:
-            placed = self._ledger.arrange_leads(moves, actor=actor, cause=Cause(request_id=current_request_id()))
+            placed = self._ledger.arrange_leads(moves, actor=actor, cause=unkeyed_cause())
         except InvalidArrangement as error:
             if isinstance(parsed, list):
                 raise

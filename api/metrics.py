@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.values import MutexValue, ValueClass
 
 from ledger.errors import StorageUnavailable
+from ledger.observer import Command, TellEnd
 from projections.health import Health
 
 __all__ = ["MEDIA_TYPE", "Metrics", "WebhookOutcome"]
@@ -111,9 +112,10 @@ class Metrics:
             registry=registry,
         )
 
-    def commanded(self, command: str, seconds: float) -> None:
+    def begun(self, command: Command) -> TellEnd:
         """See ``ledger.observer``; likewise below."""
-        self._commands.labels(command).observe(seconds)
+        times = self._commands.labels(command.name)
+        return lambda ended: times.observe(ended.seconds)
 
     def appended(self, appends: int, events: int, waiting: int, seconds: float) -> None:
         self._appends.inc(appends)

@@ -9,6 +9,7 @@ from flask import Response, request
 
 from api import openapi, payments_doc
 from api.answers import json_answer
+from api.causes import current_trace
 from api.metrics import Metrics, WebhookOutcome
 from api.problems import problem
 from api.services import Services
@@ -62,7 +63,7 @@ class WebhookRoutes:
     def _take(self, event_id: str, notice: PaymentNotice | None) -> WebhookOutcome:
         if notice is None:
             return WebhookOutcome.IGNORED
-        cause = Cause(stripe_event_id=event_id)
+        cause = Cause(stripe_event_id=event_id, trace_id=current_trace())
         outcome = self._ledger.record_payment(notice, actor=Actor(None, Role.PAYMENTS), cause=cause)
         if outcome is None:
             return WebhookOutcome.IGNORED

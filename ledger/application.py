@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from time import perf_counter
 from typing import Any, TypeVar, cast
 
 from eventsourcing.application import AggregateNotFoundError, Application
@@ -16,10 +15,10 @@ from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Trans
 from eventsourcing.utils import Environment, EnvType
 
 from ledger.actor import Actor, Cause
+from ledger.attempts import Attempts
 from ledger.cart import MAX_AMOUNT_IN_CENTS, CartItem, amount_of, price_cart
 from ledger.clock import rfc3339
 from ledger.errors import (
-    Busy,
     IdempotencyKeyReused,
     InvalidAmount,
     MoveNotAllowed,
@@ -32,8 +31,9 @@ from ledger.errors import (
 )
 from ledger.events import Event, PaymentRecorded
 from ledger.leads import LeadBoard, LeadMove, board_stream
+from ledger.observer import Command
 from ledger.order import Order, buyer_of, order_stream, place_order
-from ledger.outcomes import Outcome, RefundOutcome
+from ledger.outcomes import Arranged, Outcome, RefundOutcome
 from ledger.payments.gateway import Intent, PaymentKind, PaymentNotice
 from ledger.ports import Ports
 from ledger.receipts import Receipt, key_digest, receipt_of, request_digest
@@ -42,7 +42,6 @@ from ledger.storage.bodies import JSONBodies
 from ledger.storage.log import RecordedEvent
 from ledger.storage.tables import TableWrites
 
-MAX_ATTEMPTS = 10
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
@@ -52,6 +51,7 @@ class OrderLedger(Application[str]):
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
+        self._attempts = Attempts(ports.receipts, ports.observed)
         super().__init__()
 
     def create_order(self, items: Sequence[CartItem], *, actor: Actor, cause: Cause) -> Outcome:
@@ -67,10 +67,10 @@ class OrderLedger(Application[str]):
             order_id, key = self._ports.reserve_order(request_digest(actor, cause, amount, currency))
             intent = self._ports.gateway.create_intent(order_id, amount, currency, key)
             placed = place_order(order_id, lines, intent, actor=actor, cause=cause, timestamp=self._now())
-            self.save(placed, intents=[(order_id, intent)])
-            return Outcome(order_id, 1, Status.PENDING, placed=(placed, intent))
+            position = self._saved(placed, intents=[(order_id, intent)])
+            return Outcome(order_id, 1, Status.PENDING, position=position, placed=(placed, intent))
 
-        return self._once("create_order", attempt, actor, cause)
+        return self._attempts.once(Command("create_order", actor, cause), attempt)
 
     def change_status(
         self, order_id: int, status: Status, *, actor: Actor, cause: Cause, expected_version: int | None = None
@@ -89,12 +89,12 @@ class OrderLedger(Application[str]):
                 raise VersionMismatch(f"Order {order_id} is at version {order.version}, which is not the one expected.")
             was_unpaid = order.status in UNPAID
             order.move(status, self._ports.gateway, actor=actor, cause=cause, timestamp=self._now())
-            outcome = self._saved(order)
+            outcome = self._outcome(order)
             if was_unpaid and order.open_in_vain:
                 self._close_payment(order)
             return outcome
 
-        return self._once("change_status", attempt, actor, cause)
+        return self._attempts.once(Command("change_status", actor, cause, order_id), attempt)
 
     def record_payment(self, notice: PaymentNotice, *, actor: Actor, cause: Cause) -> Outcome | None:
         """Records what the gateway tells of a payment, and the move that it leads to; nothing that is known already.
@@ -114,9 +114,9 @@ class OrderLedger(Application[str]):
                 return None
             known = order.version
             order.record_payment(notice, actor=actor, cause=cause, timestamp=self._now())
-            return self._saved(order, replayed=order.version == known)
+            return self._outcome(order, replayed=order.version == known)
 
-        return self._once("record_payment", attempt, actor, cause)
+        return self._attempts.once(Command("record_payment", actor, cause, order_id), attempt)
 
     def knows_payment(self, notice: PaymentNotice) -> bool:
         """Whether recording what this notice tells would add nothing to its order."""
@@ -145,10 +145,9 @@ class OrderLedger(Application[str]):
             # Always recorded: the webhook of this refund may have been faster, and it does not have this cause.
             now = self._now()
             order.record_payment(refund.notice(now), actor=actor, cause=cause, timestamp=now, always=True)
-            self.save(order)
-            return RefundOutcome(order_id, refund, order.version)
+            return RefundOutcome(order_id, refund, order.version, position=self._saved(order))
 
-        return self._until_won("refund_order", attempt)
+        return self._attempts.until_won(Command("refund_order", actor, cause, order_id), attempt)
 
     def open_payment(self, amount_in_cents: int, *, actor: Actor, cause: Cause) -> Intent:
         """A payment intent that belongs to no order. Nothing is recorded. Raises InvalidAmount, PaymentsUnavailable."""
@@ -157,7 +156,7 @@ class OrderLedger(Application[str]):
         key = f"payment-{request_digest(actor, cause, amount_in_cents, currency) or self._ports.new_token()}"
         return self._ports.gateway.create_intent(None, amount_in_cents, currency, key)
 
-    def arrange_leads(self, moves: Sequence[LeadMove], *, actor: Actor, cause: Cause) -> list[LeadMove]:
+    def arrange_leads(self, moves: Sequence[LeadMove], *, actor: Actor, cause: Cause) -> Sequence[LeadMove]:
         """Moves lead statuses on the acting user's board; returns the named and the changed ones, by place.
 
         Raises InvalidArrangement, Busy.
@@ -166,13 +165,12 @@ class OrderLedger(Application[str]):
             raise MoveNotAllowed("Only a user has a board.")
         user_id = actor.user
 
-        def attempt() -> list[LeadMove]:
+        def attempt() -> Arranged:
             board = self._load(board_stream(user_id), LeadBoard.project) or LeadBoard(user_id)
             answer = board.arrange(moves, actor=actor, cause=cause, timestamp=self._now())
-            self.save(board)
-            return answer
+            return Arranged(answer, board.version, position=self._saved(board))
 
-        return self._until_won("arrange_leads", attempt)
+        return self._attempts.until_won(Command("arrange_leads", actor, cause), attempt).moves
 
     def load(
         self, events: Sequence[Event], *, intents: Sequence[tuple[int, Intent]], beside: Sequence[TableWrites]
@@ -206,29 +204,6 @@ class OrderLedger(Application[str]):
     def construct_transcoder(self) -> Transcoder:
         """Plain JSON bodies."""
         return JSONBodies()
-
-    def _once(self, command: str, attempt: Callable[[], T], actor: Actor, cause: Cause) -> T | Outcome:
-        def attempt_or_replay() -> T | Outcome:
-            receipt = receipt_of(self._ports.receipts, actor, cause)
-            if receipt is None:
-                return attempt()
-            self._ports.observed.by.replayed()
-            return Outcome(receipt.order_id, receipt.version, receipt.status, replayed=True)
-
-        return self._until_won(command, attempt_or_replay)
-
-    def _until_won(self, command: str, attempt: Callable[[], T]) -> T:
-        """Decides again whenever another writer was first: an IntegrityError means that the ground has moved."""
-        observer, began = self._ports.observed.by, perf_counter()
-        try:
-            for _ in range(MAX_ATTEMPTS):
-                try:
-                    return attempt()
-                except IntegrityError:
-                    observer.conflicted()
-            raise Busy("Too many others are writing here; send the request again.")
-        finally:
-            observer.commanded(command, perf_counter() - began)
 
     def _order(self, order_id: int) -> Order:
         order = self._find_order(order_id)
@@ -267,9 +242,14 @@ class OrderLedger(Application[str]):
             message = "order %s is %s, and its payment could not be cancelled; its status is %s"
             _log.warning(message, order.order_id, order.status, outcome, extra={"order": order.order_id})
 
-    def _saved(self, order: Order, *, replayed: bool = False) -> Outcome:
-        self.save(order)
-        return Outcome(order.order_id, order.version, order.status, replayed)
+    def _outcome(self, order: Order, *, replayed: bool = False) -> Outcome:
+        position = self._saved(order)
+        return Outcome(order.order_id, order.version, order.status, replayed, position)
+
+    def _saved(self, *recorded: Any, **beside: Any) -> int | None:
+        """Appends what was recorded; answers the position of the last event, ``None`` when there was none."""
+        recordings = self.save(*recorded, **beside)
+        return recordings[-1].notification.id if recordings else None
 
     def _now(self) -> str:
         return rfc3339(self._ports.clock())

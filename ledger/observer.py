@@ -1,15 +1,68 @@
-"""What happens inside the ledger that somebody may want to count. Nobody does, unless told."""
+"""What happens inside the ledger that somebody may want to know of. Nobody does, unless told."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from ledger.actor import Actor, Cause
+from ledger.errors import Busy, LedgerError, PaymentsUnavailable, StorageUnavailable
+from ledger.outcomes import Result
+
+_OUTAGES = (Busy, PaymentsUnavailable, StorageUnavailable)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command by its name, such as ``create_order``, who gives it and why; ``order_id`` is of the order that it is to
+    change, if any."""
+
+    name: str
+    actor: Actor
+    cause: Cause
+    order_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command that has ended after so many ``seconds``: with a ``result`` (``None`` when it was no business of the
+    ledger's), or with the ``error`` that it raised."""
+
+    command: Command
+    seconds: float
+    result: Result | None
+    error: BaseException | None
+
+    @property
+    def order_id(self) -> int | None:
+        """The order that it was about; ``None`` when it was about none, or came to none."""
+        return getattr(self.result, "order_id", self.command.order_id)
+
+    @property
+    def outcome(self) -> str:
+        """``recorded``, ``repeated`` (one that came before was answered again), ``unchanged`` (there was nothing to
+        record), the code of a LedgerError, or ``failed`` for an error that nobody expected."""
+        if self.error is not None:
+            return getattr(self.error, "code", "failed")
+        if self.result is not None and self.result.position is not None:
+            return "recorded"
+        return "repeated" if self.result is not None and self.result.replayed else "unchanged"
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was not the caller's doing that it came to nothing."""
+        return self.error is not None and (not isinstance(self.error, LedgerError) or isinstance(self.error, _OUTAGES))
+
+
+TellEnd: TypeAlias = Callable[[Ended], None]
 
 
 class Observer(Protocol):
     """Is told of what has happened, by any thread; must be quick, and raise nothing."""
 
-    def commanded(self, command: str, seconds: float) -> None:
-        """A command has ended, well or not; by its name, such as ``create_order``."""
+    def begun(self, command: Command) -> TellEnd:
+        """A command begins. Whatever this thread tells until it calls what is returned is a part of it."""
 
     def appended(self, appends: int, events: int, waiting: int, seconds: float) -> None:
         """A transaction was committed: so many callers' appends and events; how many callers wait now."""
@@ -28,10 +81,11 @@ class Observer(Protocol):
 
 
 class Nobody:
-    """Counts nothing."""
+    """Wants to know nothing."""
 
-    def commanded(self, command: str, seconds: float) -> None:
+    def begun(self, command: Command) -> TellEnd:  # noqa: ARG002
         """See Observer; likewise below."""
+        return _nothing
 
     def appended(self, appends: int, events: int, waiting: int, seconds: float) -> None: ...
 
@@ -44,8 +98,38 @@ class Nobody:
     def turned(self, *, away: bool) -> None: ...
 
 
+class Relay:
+    """An Observer that tells the next one everything, for those that care for some of it."""
+
+    def __init__(self, then: Observer) -> None:
+        self._then = then
+
+    def begun(self, command: Command) -> TellEnd:
+        """See Observer; likewise below."""
+        return self._then.begun(command)
+
+    def appended(self, appends: int, events: int, waiting: int, seconds: float) -> None:
+        self._then.appended(appends, events, waiting, seconds)
+
+    def conflicted(self) -> None:
+        self._then.conflicted()
+
+    def replayed(self) -> None:
+        self._then.replayed()
+
+    def called(self, operation: str, outcome: str, seconds: float) -> None:
+        self._then.called(operation, outcome, seconds)
+
+    def turned(self, *, away: bool) -> None:
+        self._then.turned(away=away)
+
+
 class Observed:
-    """Whom to tell: the ledger is put together before it is known who counts."""
+    """Whom to tell: the ledger is put together before it is known who wants to know."""
 
     def __init__(self, by: Observer | None = None) -> None:
         self.by: Observer = by or Nobody()
+
+
+def _nothing(_: Ended) -> None:
+    pass

@@ -45,6 +45,7 @@ from projections.search import OrderSearch
 from projections.store import VIEWS
 from projections.transparency import Follower
 from projections.watcher import NOBODY, Watcher
+from scripts.command_log import CommandLog
 from scripts.gateway import choose_gateway, make_webhooks
 from scripts.log_keys import log_origin, log_signers, log_witnesses
 
@@ -113,6 +114,7 @@ class Runtime:
             limits=limits,
             secure_cookies=self.settings.env == "production",
         )
+        self.services.observed.by = CommandLog(self.services.observed.by)
         if self.settings.otel_endpoint is not None:
             # What traces need is loaded only where there are any.
             from scripts.tracing import Tracing  # noqa: PLC0415

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from flask import has_request_context, request
@@ -16,6 +17,7 @@ from structlog.typing import EventDict
 from api.callers import ACTOR_KEY, AUDIT_LOG
 from api.request_ids import ENVIRON_KEY
 from api.traces import trace_id
+from scripts.command_log import FACTS
 
 _TEXT = "%(asctime)s [%(process)d] [%(levelname)s] %(name)s: %(message)s"
 _RECORD = "_record"
@@ -34,8 +36,16 @@ class PropagatingLogger(GunicornLogger):  # type: ignore[misc]
 def log_to_stderr(level: str, *, as_json: bool) -> None:
     """Lines on stderr with time, process and level; in JSON also whose request it was."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_json_formatter() if as_json else logging.Formatter(_TEXT, "[%Y-%m-%d %H:%M:%S %z]"))
+    handler.setFormatter(_json_formatter() if as_json else _TextFormatter(_TEXT, "[%Y-%m-%d %H:%M:%S %z]"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class _TextFormatter(logging.Formatter):
+    """For people: a line's facts stand behind what it says."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the library's name
+        facts: Mapping[str, object] = getattr(record, FACTS, {})
+        return super().formatMessage(record) + "".join(f" {name}={value}" for name, value in facts.items())
 
 
 def _json_formatter() -> logging.Formatter:
@@ -48,6 +58,7 @@ def _json_formatter() -> logging.Formatter:
             _add_process,
             _add_request,
             _spread_audit,
+            _spread_facts,
         ],
         processors=[
             ProcessorFormatter.remove_processors_meta,
@@ -81,4 +92,9 @@ def _spread_audit(_logger: object, _method: str, event: EventDict) -> EventDict:
     """The audit log's lines are JSON already: their members become the line's."""
     if event["logger"] == AUDIT_LOG:
         event.update(json.loads(event["event"]))
+    return event
+
+
+def _spread_facts(_logger: object, _method: str, event: EventDict) -> EventDict:
+    event.update(event.pop(FACTS, {}))
     return event

@@ -1,7 +1,8 @@
 """Traces for OpenTelemetry (the ``otel`` extra): a span for each request, command, append and call to Stripe.
 
-What happens inside is told when it has happened (``ledger.observer``), in the thread of the request that it is a part
-of; its span is then made with the times that it had. So nothing inside the ledger knows of spans.
+The ledger tells an observer when a command begins and ends (``ledger.observer``), and of appends and calls when they
+have happened, in the thread of the command that they are a part of: their spans are then made with the times that they
+had. So nothing inside the ledger knows of spans.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from opentelemetry import context, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.propagators.textmap import Setter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -20,11 +22,21 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from api.request_ids import ENVIRON_KEY
-from ledger.observer import Observed, Observer
+from ledger.observer import Command, Ended, Observed, Observer, Relay, TellEnd
 
 _NANOSECONDS = 1e9
 _FAULT_OF_OURS = "5"
 _W3C = TraceContextTextMapPropagator()
+
+
+class _Headers(Setter[WSGIEnvironment]):
+    """Writes headers into the environment of a request."""
+
+    def set(self, carrier: WSGIEnvironment, key: str, value: str) -> None:
+        carrier[f"HTTP_{key.upper()}"] = value
+
+
+_AS_HEADER = _Headers()
 
 
 class Tracing:
@@ -45,11 +57,12 @@ class Tracing:
         tracer = self._tracer
 
         def traced(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            carrier = {
-                name: environ[f"HTTP_{name.upper()}"] for name in _W3C.fields if f"HTTP_{name.upper()}" in environ
-            }
+            sent = {name: environ[f"HTTP_{name.upper()}"] for name in _W3C.fields if f"HTTP_{name.upper()}" in environ}
             method = environ["REQUEST_METHOD"]
-            span = tracer.start_span(method, _W3C.extract(carrier), SpanKind.SERVER)
+            span = tracer.start_span(method, _W3C.extract(sent), SpanKind.SERVER)
+            inside = trace.set_span_in_context(span)
+            # Events and log lines have the id of the trace, whoever has begun it.
+            _W3C.inject(environ, inside, _AS_HEADER)
 
             def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
                 rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
@@ -61,7 +74,7 @@ class Tracing:
                     span.set_status(Status(StatusCode.ERROR))
                 return start_response(status, headers, *exc_info)
 
-            token = context.attach(trace.set_span_in_context(span))
+            token = context.attach(inside)
             try:
                 return app(environ, start)
             finally:
@@ -78,35 +91,41 @@ class Tracing:
         self._provider.shutdown()
 
 
-class Spans:
+class Spans(Relay):
     """An Observer that makes spans, and tells the next one."""
 
     def __init__(self, tracer: Tracer, then: Observer, now: Callable[[], int] = time.time_ns) -> None:
+        super().__init__(then)
         self._tracer = tracer
-        self._then = then
         self._now = now
 
-    def commanded(self, command: str, seconds: float) -> None:
-        """See Observer; likewise below."""
-        self._span(command, seconds, {})
-        self._then.commanded(command, seconds)
+    def begun(self, command: Command) -> TellEnd:
+        """See Observer; likewise below. The command's span is the present one, so what is told next is below it."""
+        span = self._tracer.start_span(command.name)
+        token = context.attach(trace.set_span_in_context(span))
+        tell_end = super().begun(command)
+
+        def end(ended: Ended) -> None:
+            context.detach(token)
+            position = None if ended.result is None else ended.result.position
+            span.set_attribute("ledger.outcome", ended.outcome)
+            for name, value in (("ledger.order", ended.order_id), ("ledger.position", position)):
+                if value is not None:
+                    span.set_attribute(name, value)
+            if ended.failed:
+                span.set_status(Status(StatusCode.ERROR))
+            span.end()
+            tell_end(ended)
+
+        return end
 
     def appended(self, appends: int, events: int, waiting: int, seconds: float) -> None:
         self._span("append", seconds, {"ledger.appends": appends, "ledger.events": events})
-        self._then.appended(appends, events, waiting, seconds)
-
-    def conflicted(self) -> None:
-        self._then.conflicted()
-
-    def replayed(self) -> None:
-        self._then.replayed()
+        super().appended(appends, events, waiting, seconds)
 
     def called(self, operation: str, outcome: str, seconds: float) -> None:
         self._span(f"stripe {operation}", seconds, {"ledger.outcome": outcome}, SpanKind.CLIENT, outcome == "failed")
-        self._then.called(operation, outcome, seconds)
-
-    def turned(self, *, away: bool) -> None:
-        self._then.turned(away=away)
+        super().called(operation, outcome, seconds)
 
     def _span(
         self,

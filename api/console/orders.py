@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from flask import Response, request
 
+from api.causes import current_trace
 from api.console.pages import Route, go, page
 from api.console.session import PATH, Visitor
 from api.idempotency import request_hash
@@ -20,7 +21,6 @@ from api.problems import Refusal, told_of
 from api.request_ids import current_request_id
 from api.services import Services
 from api.strict_json import MAX_INTEGER
-from api.traces import trace_id
 from ledger.actor import Cause
 from ledger.errors import IdempotencyKeyReused, LedgerError
 from ledger.statuses import TRANSITIONS, Status, parse_status
@@ -194,7 +194,7 @@ def _cause(action: str, order_id: int, version: int) -> Cause:
         request_id=current_request_id(),
         idempotency_key=f"console-{action}-{order_id}-{version}",
         request_hash=request_hash(f"console_{action}", {**sent, "order": order_id}),
-        trace_id=trace_id(request.environ.get("HTTP_TRACEPARENT")),
+        trace_id=current_trace(),
         reason=reason,
     )
 

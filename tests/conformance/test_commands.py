@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ledger.actor import Actor, Cause, Role
-from ledger.application import MAX_ATTEMPTS, OrderLedger
+from ledger.application import OrderLedger
+from ledger.attempts import MAX_ATTEMPTS
 from ledger.cart import CartItem
 from ledger.catalogue import Catalogue, Product
 from ledger.errors import (

@@ -12,9 +12,13 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from tests.support.server import Server
+from tests.support.shop import Shop
+from tests.support.stripe_server import Fault, StripeServer
 
+UNSET, ERROR = Status.STATUS_CODE_UNSET, Status.STATUS_CODE_ERROR
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
@@ -88,7 +92,8 @@ def test_a_request_its_command_and_its_append(collector: Collector, tmp_path: Pa
     assert collector.services == {"order-ledger"}
     assert {span.trace_id.hex() for span in (request, command, append)} == {TRACE}
     assert request.parent_span_id.hex() == PARENT
-    assert command.parent_span_id == append.parent_span_id == request.span_id
+    assert (command.parent_span_id, append.parent_span_id) == (request.span_id, command.span_id)
+    assert attributes(command) == {"ledger.outcome": "recorded", "ledger.order": 1, "ledger.position": 1}
     assert other.trace_id.hex() != TRACE
     assert request.start_time_unix_nano <= command.start_time_unix_nano <= append.start_time_unix_nano
     assert append.end_time_unix_nano <= command.end_time_unix_nano <= request.end_time_unix_nano
@@ -96,6 +101,26 @@ def test_a_request_its_command_and_its_append(collector: Collector, tmp_path: Pa
     assert (facts["http.request.method"], facts["http.response.status_code"]) == ("POST", 201)
     assert (facts["http.route"], facts["ledger.request_id"]) == ("/orders/new", "mine")
     assert "s3cret" not in json.dumps([attributes(span) for span in collector.spans])
+
+
+def test_a_trace_that_the_server_begins_is_kept_with_its_events_too(collector: Collector, tmp_path: Path) -> None:
+    with StripeServer() as stripe:
+        shop = Shop(tmp_path, f"sqlite:///{tmp_path}/ledger.db", stripe, workers=1)
+        shop.server.environ["OTEL_BSP_SCHEDULE_DELAY"] = "100"
+        shop.server.start(LEDGER_OTEL_ENDPOINT=f"http://127.0.0.1:{collector.server_port}/v1/traces")
+        shop.placed()
+        stripe.inject(Fault.answer(500, "before"), times=20)
+        assert shop.move(1, "cancelled").status_code == 503
+        [event] = shop.get("/orders/1/history").json()
+        placing, call = collector.named("create_order"), collector.named("stripe create_intent")
+        moving, failed = collector.named("change_status"), collector.named("stripe cancel_intent")
+        shop.server.stop()
+
+    assert event["cause"]["traceId"] == placing.trace_id.hex()
+    assert (call.parent_span_id, failed.parent_span_id) == (placing.span_id, moving.span_id)
+    assert attributes(moving) == {"ledger.outcome": "payments-unavailable", "ledger.order": 1}
+    assert (placing.status.code, call.status.code) == (UNSET, UNSET)
+    assert (moving.status.code, failed.status.code) == (ERROR, ERROR)
 
 
 def test_a_collector_that_is_not_there_stops_nobody(tmp_path: Path) -> None:

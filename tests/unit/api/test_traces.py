@@ -40,4 +40,7 @@ def test_events_say_of_which_trace_they_are(client: Any, alice: dict[str, str], 
     first, second = (json.loads(runtime.services.ledger.history(order)[0].body) for order in (1, 2))
     assert first["cause"]["trace_id"] == TRACE
     assert "trace_id" not in second["cause"]
+    client.put("/leads/statuses/order", headers={**alice, "traceparent": GOOD}, json={"id": 4, "statusOrder": 1})
+    [moved] = [event for event in runtime.services.log.page(2, 1).events if event.type == "LeadStatusesArranged"]
+    assert json.loads(moved.body)["cause"]["trace_id"] == TRACE
     assert client.get("/orders/1/history", headers=alice).get_json()[0]["cause"]["traceId"] == TRACE

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from scripts.bootstrap import build
 from scripts.logs import log_to_stderr
 from tests.support.server import bearer, token
 
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 SECRET = "the tests' own secret, known to everyone who reads them"
 
 
@@ -69,6 +72,62 @@ def test_a_request_s_lines_say_whose_it_is(said: io.StringIO) -> None:
     assert (read["event"], read["method"], read["path"]) == ("audit_read", "GET", "/orders/1/history")
     assert (read["request_id"], read["user"], read["role"], read["order"]) == ("trace-me", 92, "auditor", 1)
     assert token(92, "auditor") not in said.getvalue()
+
+
+def give_commands() -> None:
+    environ = {"LEDGER_DATABASE_URL": "sqlite:///:memory:", "LEDGER_JWT_SECRET": SECRET}
+    with build(Settings.from_env(environ)) as runtime:
+        runtime.migrate()
+        client = runtime.app().test_client()
+        keyed = {**bearer(1), "Idempotency-Key": "k", "X-Request-Id": "first", "traceparent": TRACEPARENT}
+        client.post("/orders/new", json=["1"], headers=keyed)
+        client.post("/orders/new", json=["1"], headers={**keyed, "X-Request-Id": "again"})
+        client.put("/leads/statuses/order", json={"id": 4, "statusOrder": 1}, headers=bearer(1))
+        for status in ("cancelled", "cancelled", "shipped"):
+            client.post("/orders/status-update", json={"orderId": 1, "status": status}, headers=bearer(2, "staff"))
+        client.post("/orders/status-update", json={"orderId": 9, "status": "shipped"}, headers=bearer(3))
+
+
+def test_a_line_for_each_command(said: io.StringIO) -> None:
+    give_commands()
+
+    told = [line for line in lines(said) if line["logger"] == "ledger.commands"]
+    assert [
+        (line["event"], line["outcome"], line.get("order"), line.get("position"), line["user"]) for line in told
+    ] == [
+        ("create_order", "recorded", 1, 1, 1),
+        ("create_order", "repeated", 1, None, 1),
+        ("arrange_leads", "recorded", None, 2, 1),
+        ("change_status", "recorded", 1, 3, 2),
+        ("change_status", "unchanged", 1, None, 2),
+        ("change_status", "illegal-move", 1, None, 2),
+        ("change_status", "unknown-order", 9, None, 3),
+    ]
+    assert [line["request_id"] for line in told[:2]] == ["first", "again"]
+    placed = told[0]
+    assert (placed["version"], placed["role"]) == (1, "customer")
+    assert (placed["level"], placed["path"], placed["trace_id"]) == ("info", "/orders/new", TRACEPARENT[3:35])
+    assert 0 < placed["duration_seconds"] < 60
+
+
+def test_a_line_for_each_command_in_a_terminal(said: io.StringIO) -> None:
+    with redirect_stderr(said):
+        log_to_stderr("info", as_json=False)
+    give_commands()
+
+    [line] = [line for line in said.getvalue().splitlines() if "outcome=recorded order=1 version=1" in line]
+    assert re.search(
+        r"\[INFO\] ledger\.commands: create_order outcome=recorded order=1 version=1 position=1 user=1 ", line
+    )
+    assert " request_id=first " in line
+
+
+def test_commands_are_not_logged_where_only_warnings_are(said: io.StringIO) -> None:
+    with redirect_stderr(said):
+        log_to_stderr("warning", as_json=True)
+    give_commands()
+
+    assert said.getvalue() == ""
 
 
 @pytest.mark.parametrize(
