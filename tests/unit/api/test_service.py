@@ -157,6 +157,8 @@ def test_metrics_of_several_processes_add_up(tmp_path: Path) -> None:
     assert values["ledger_append_batch_size_sum"] == 6
     assert values["ledger_append_duration_seconds_count"] == 3
     assert values['payment_gateway_calls_total{operation="refund",outcome="answered"}'] == 3
+    # Of processes that have ended nobody has said so yet, as the server does.
+    assert (values["ledger_appends_waiting"], values["payment_gateway_breaker_open"]) == (3, 3)
 
 
 def test_the_docs_page_works_offline_and_without_inline_scripts(client: Any) -> None:
