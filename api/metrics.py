@@ -164,6 +164,17 @@ class _Standing(Collector):
         self._health = health
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
+        """What Prometheus is told; of what can't be read nothing."""
+        yield from self._positions()
+        try:
+            findings = len(self._health.view_findings())
+        except StorageUnavailable:
+            _log.warning("whether the views are at the log's end can't be read for a scrape", exc_info=True)
+            return
+        told = "What the newest rows of the views differ in from the log; 0 when they are at its end."
+        yield GaugeMetricFamily("ledger_view_findings", told, findings)
+
+    def _positions(self) -> Iterator[GaugeMetricFamily]:
         up = GaugeMetricFamily("ledger_storage_up", "Whether the database answers.")
         try:
             standing = self._health.standing()

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from ledger.clock import Clock, utc_now
 from ledger.storage import Cursor, Database
 from ledger.transparency.lines import recorded_at
+from projections.compare import Finding
 from projections.migrate import missing
 from projections.sample import check_newest
 from projections.transparency import LogSizes, log_sizes
@@ -86,8 +87,12 @@ class Health:
                     f"{follower.name} is {waits} for {follower.behind.total_seconds():,.0f} seconds.",
                     "`order-ledger serve` and `order-ledger follow` keep it up; where one runs, its log says more.",
                 )
-        for finding in check_newest(self._database):
+        for finding in self.view_findings():
             yield Symptom(f"A view is not at the log's end: {finding}.", "See `order-ledger check`.")
+
+    def view_findings(self) -> Sequence[Finding]:
+        """What the newest rows of the views differ in from the log, see check_newest. Raises StorageUnavailable."""
+        return list(check_newest(self._database))
 
     def followers(self) -> Sequence[FollowerState]:
         """The transparency log's tree, and its signed checkpoints where there is a key. Raises StorageUnavailable."""

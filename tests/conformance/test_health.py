@@ -87,6 +87,7 @@ def test_a_view_that_is_not_at_the_end_of_the_log(store: Store, statement: str, 
     follow(store, KEY)
     plant(store, statement)
     assert any(finding in line for line in told(health(store)))
+    assert any(finding in str(each) for each in health(store).view_findings())
 
 
 def test_a_schema_that_is_not_this_release_s_is_said_first_and_alone(store: Store) -> None:

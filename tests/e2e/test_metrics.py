@@ -71,6 +71,7 @@ def test_known_traffic(server: Server) -> None:
     assert counted["ledger_appends_waiting"] == 0
     assert counted["ledger_head_position"] == PLACED
     assert counted["ledger_storage_up"] == 1
+    assert counted["ledger_view_findings"] == 0
 
     kill_a_worker(server)
     for number in range(PLACED, PLACED + 8):

@@ -131,6 +131,8 @@ class Health:
     def standing(self):
         follower = FollowerState("The log", "transparency-log", 6, 7, timedelta(seconds=3))
         return Standing(LogSizes(7, 6, 5), [follower], timedelta(seconds=9), {"orders": 4})
+    def view_findings(self):
+        return ["a row is missing"] * 2
 metrics = Metrics(Health())
 for _ in range(3): metrics.observe("/orders", "GET", "200", 0.01)
 metrics.appended(2, 5, 1, 0.01); metrics.called("refund", "answered", 0.1); metrics.turned(away=True)
@@ -153,6 +155,7 @@ def test_metrics_of_several_processes_add_up(tmp_path: Path) -> None:
     assert values['ledger_follower_lag_seconds{follower="transparency-log"}'] == 3
     assert values["ledger_log_checkpoint_age_seconds"] == 9
     assert values['ledger_rebuild_position{view="orders"}'] == 4
+    assert values["ledger_view_findings"] == 2
     assert (values["ledger_appends_total"], values["ledger_events_appended_total"]) == (6, 15)
     assert values["ledger_append_batch_size_sum"] == 6
     assert values["ledger_append_duration_seconds_count"] == 3
