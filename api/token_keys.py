@@ -15,7 +15,7 @@ from jwt.exceptions import PyJWKClientConnectionError, PyJWKClientError
 
 from api.problems import Refusal
 from ledger.errors import SettingsError
-from ledger.settings import MIN_SECRET_BYTES
+from ledger.settings_reader import MIN_SECRET_BYTES
 
 MIN_RSA_BITS = 2048
 JWKS_TIMEOUT = 3.0

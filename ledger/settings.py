@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, cast
-from urllib.parse import urlsplit
 
 from ledger.errors import SettingsError
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A setting as documentation shows it; ``secret`` values are never printed."""
-
-    name: str
-    default: str
-    meaning: str
-    secret: bool = False
-
+from ledger.settings_reader import Reader, Setting
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("LEDGER_ENV", "development", "development, or production: nothing is made up, a missing secret is refused"),
@@ -68,33 +56,6 @@ _FORBIDDEN = {
     "STRIPE_LOG": "the stripe library would print client secrets",
 }
 _DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
-_ROTATING = 2  # secrets at a time, while a new one takes the place of the old
-MIN_SECRET_BYTES = 32  # RFC 7518, section 3.2: a key of at least the size of the hash output
-_ZERO_OR_THREE_DECIMALS = frozenset(
-    [
-        "bif",
-        "clp",
-        "djf",
-        "gnf",
-        "jpy",
-        "kmf",
-        "krw",
-        "mga",
-        "pyg",
-        "rwf",
-        "ugx",
-        "vnd",
-        "vuv",
-        "xaf",
-        "xof",
-        "xpf",
-        "bhd",
-        "jod",
-        "kwd",
-        "omr",
-        "tnd",
-    ]
-)  # https://docs.stripe.com/currencies: their smallest unit is not a hundredth
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +113,7 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Reads the settings; raises SettingsError with one line naming the first that makes no sense."""
         _refuse_unknown(environ)
-        read = _Reader(environ)
+        read = Reader(environ, SETTINGS)
         return cls(
             env=cast("Literal['development', 'production']", read.choice("LEDGER_ENV", ("development", "production"))),
             database_url=read.matching("LEDGER_DATABASE_URL", r"(sqlite:///.+|postgres(ql)?://.*)"),
@@ -188,108 +149,6 @@ class Settings:
             log_level=read.choice("LEDGER_LOG_LEVEL", ("debug", "info", "warning", "error")),
             log_format=read.choice("LEDGER_LOG_FORMAT", ("auto", "text", "json")),
         )
-
-
-class _Reader:
-    """Reads one variable at a time; an empty variable counts as unset."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-
-    def text(self, name: str) -> str:
-        return self._environ.get(name, "").strip() or _DEFAULTS[name]
-
-    def optional(self, name: str) -> str | None:
-        return self.text(name) or None
-
-    def several(self, name: str) -> tuple[str, ...]:
-        return tuple(value.strip() for value in self.text(name).split(",") if value.strip())
-
-    def choice(self, name: str, choices: tuple[str, ...]) -> str:
-        value = self.text(name).lower()
-        if value not in choices:
-            raise SettingsError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
-        return value
-
-    def matching(self, name: str, pattern: str) -> str:
-        value = self.text(name)
-        if not re.fullmatch(pattern, value):
-            raise SettingsError(f"{name} is not of a known form: {_meaning(name)}")
-        return value
-
-    def integer(self, name: str, low: int, high: int) -> int:
-        value = self.text(name)
-        if not re.fullmatch(r"\d{1,9}", value, re.ASCII) or not low <= int(value) <= high:
-            raise SettingsError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
-        return int(value)
-
-    def number(self, name: str, low: float, high: float) -> float:
-        value = self.text(name)
-        if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value, re.ASCII) or not low <= float(value) <= high:
-            raise SettingsError(f"{name} must be a number from {low} to {high}, not {value!r}")
-        return float(value)
-
-    def rate(self, name: str) -> str | None:
-        value = self.optional(name)
-        if value is not None and not re.fullmatch(r"[1-9]\d{0,8}/(second|minute|hour|day)", value, re.ASCII):
-            raise SettingsError(f"{name} must be a number of requests a second, minute, hour or day: 600/minute")
-        return value
-
-    def secret(self, name: str) -> str | None:
-        value = self.optional(name)
-        if value is not None and len(value.encode()) < MIN_SECRET_BYTES:
-            raise SettingsError(f"{name} must be at least {MIN_SECRET_BYTES} bytes long")
-        return value
-
-    def url(self, name: str) -> str | None:
-        value = self.optional(name)
-        if value is not None and not _is_http_url(value):
-            raise SettingsError(f"{name} must be an http or https URL")
-        return value
-
-    def stripe_key(self, name: str) -> str | None:
-        value = self.optional(name)
-        if value is not None and not re.fullmatch(r"[sr]k_(test|live)_[A-Za-z0-9_]+", value, re.ASCII):
-            raise SettingsError(
-                f"{name} must be a secret or restricted key of Stripe, as sk_test_... and rk_live_... are"
-            )
-        return value
-
-    def webhook_secrets(self, name: str) -> tuple[str, ...]:
-        values = tuple(value.strip() for value in self.text(name).split(",")) if self.text(name) else ()
-        if len(values) > _ROTATING or not all(map(re.compile(r"whsec_[!-~]+").fullmatch, values)):
-            raise SettingsError(f"{name} must be one signing secret of Stripe (whsec_...), or two with a comma between")
-        if any(len(value) < MIN_SECRET_BYTES for value in values):
-            raise SettingsError(f"{name} must be at least {MIN_SECRET_BYTES} bytes long")
-        return values
-
-    def stripe_base(self, name: str) -> str:
-        value = self.text(name).rstrip("/")
-        if not _is_http_url(value):
-            raise SettingsError(f"{name} must be an http or https URL")
-        if urlsplit(value).path or urlsplit(value).query:
-            raise SettingsError(f"{name} must have no path: the ledger adds it")
-        if value.startswith("http:") and "_live_" in self.text("STRIPE_SECRET_KEY"):
-            raise SettingsError(f"{name} must be an https URL: the live key would be sent for all to read")
-        return value
-
-    def currency(self, name: str) -> str:
-        value = self.matching(name, r"[a-z]{3}")
-        if value in _ZERO_OR_THREE_DECIMALS:
-            raise SettingsError(f"{name}: amounts are in cents, so a currency with two decimals is needed, not {value}")
-        return value
-
-
-def _is_http_url(value: str) -> bool:
-    try:
-        parts = urlsplit(value)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def _meaning(name: str) -> str:
-    return next(setting.meaning for setting in SETTINGS if setting.name == name)
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ledger.errors import SettingsError
-from ledger.settings import MIN_SECRET_BYTES, Settings
+from ledger.settings import Settings
+from ledger.settings_reader import MIN_SECRET_BYTES
 
 SECRET_FILE = "jwt-secret"  # noqa: S105 - the name of the file, not a secret
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
