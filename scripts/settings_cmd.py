@@ -8,7 +8,8 @@ import re
 import click
 from rich.table import Table
 
-from ledger.settings import SETTINGS, Setting
+from ledger.settings import SETTINGS
+from ledger.settings_reader import Setting
 from scripts.context import Session, pass_session
 
 _MASK = "***"
