@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from flask import Response, request
 
 from api.audit import STREAM_PATTERN
+from api.console.fields import is_number, is_position
 from api.console.pages import Route, page
 from api.console.session import Visitor
 from api.event_stream import Places, stream_answer
@@ -23,7 +24,6 @@ from projections.log import Wanted
 
 LIMIT = 100
 _TYPES = tuple(type.TOPIC for type in EVENT_TYPES)
-_is_position = re.compile(r"0|[1-9][0-9]{0,15}").fullmatch
 _is_stream = re.compile(STREAM_PATTERN).fullmatch
 
 
@@ -47,7 +47,7 @@ class LogPages:
         wanted = Wanted() if faults else Wanted(asked["type"] or None, asked["stream"] or None, _integer(asked["user"]))
         after = request.args.get("after", "")
         head = self._log.page(0, 1).head
-        start = int(after) if _is_position(after) else 0 if wanted != Wanted() else max(0, head - LIMIT)
+        start = int(after) if is_position(after) else 0 if wanted != Wanted() else max(0, head - LIMIT)
         found = self._log.page(start, LIMIT, wanted)
         given = {name: value for name, value in asked.items() if value}
 
@@ -71,7 +71,7 @@ class LogPages:
     def follow_log(self, visitor: Visitor) -> Response:  # noqa: ARG002  looked at already
         """The log as it grows (Server-Sent Events), for the page."""
         last = request.headers.get("Last-Event-ID") or request.args.get("after", "0")
-        if not _is_position(last) or int(last) > self._log.page(0, 1).head:
+        if not is_position(last) or int(last) > self._log.page(0, 1).head:
             return problem("no-such-position", "The log has no such position.")
         if not self._places.take():
             return problem("too-many-streams", "As many clients as this process has room for follow the log already.")
@@ -79,7 +79,7 @@ class LogPages:
 
     def show_event(self, visitor: Visitor, position: str) -> Response:
         """One event, to the byte."""
-        asked = int(position) if _is_position(position) else 0
+        asked = int(position) if is_position(position) else 0
         found = self._log.page(max(asked - 1, 0), 1)
         if not asked or not found.events:
             raise Refusal("no-such-position", f"The log has positions 1 to {found.head}.")
@@ -125,7 +125,7 @@ def _faults(asked: dict[str, str]) -> dict[str, str]:
     faults = {}
     if asked["type"] and asked["type"] not in _TYPES:
         faults["type"] = "There is no such type."
-    if asked["user"] and (not _is_position(asked["user"]) or asked["user"] == "0"):
+    if asked["user"] and not is_number(asked["user"]):
         faults["user"] = "A user's id is a number."
     if asked["stream"] and not _is_stream(asked["stream"]):
         faults["stream"] = "A stream is written as order-17."

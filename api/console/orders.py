@@ -1,18 +1,15 @@
-"""The search for orders, and an order's page: its timeline, its past, its payment, and what staff may do."""
+"""An order's page: its timeline, its past, its payment, and what staff may do."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Any
-from urllib.parse import urlencode
 
 from flask import Response, request
 
 from api.causes import current_trace
+from api.console.fields import cents, is_number
 from api.console.pages import Route, go, page
 from api.console.session import PATH, Visitor
 from api.idempotency import request_hash
@@ -24,14 +21,9 @@ from api.strict_json import MAX_INTEGER
 from ledger.actor import Cause
 from ledger.errors import IdempotencyKeyReused, LedgerError
 from ledger.statuses import TRANSITIONS, Status, parse_status
-from projections.search import Sought
 
-LIMIT = 50
 MAX_REASON = 500
 _OURS = 500  # and above: it is not known what came of it
-_is_number = re.compile(r"[1-9][0-9]{0,15}").fullmatch
-_is_amount = re.compile(r"([0-9]{1,9})(?:[.,]([0-9]{2}))?").fullmatch
-_FIELDS = ("id", "user", "status", "from", "to", "min", "max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,43 +41,16 @@ class Refused:
 
 
 class OrderPages:
-    """Pages about orders."""
+    """Pages about one order."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def routes(self) -> Iterator[Route]:
         """The pages."""
-        yield Route("/orders", self.search_orders)
         yield Route("/orders/<number>", self.show_order)
         yield Route("/orders/<number>/status", self.move_order, "POST")
         yield Route("/orders/<number>/refunds", self.refund_order, "POST")
-
-    def search_orders(self, visitor: Visitor) -> Response:
-        """The orders that are sought, newest first."""
-        asked = {name: request.args.get(name, "").strip() for name in _FIELDS}
-        if _is_number(asked["id"]):
-            return go(f"{PATH}/orders/{asked['id']}")
-        before = request.args.get("before", "")
-        sought, faults = _sought(asked)
-        if asked["id"]:
-            faults["id"] = "An order's id is a number."
-        found = None
-        if not faults:
-            found = self._services.search.page(sought, int(before) if _is_number(before) else None, LIMIT)
-        given = {name: value for name, value in asked.items() if value}
-        return page(
-            "orders.html",
-            visitor=visitor,
-            here="orders",
-            asked=asked,
-            faults=faults,
-            found=found,
-            statuses=list(Status),
-            further=f"?{urlencode({**given, 'before': found.before})}" if found and found.before else None,
-            first=f"?{urlencode(given)}" if before else None,
-            currency=self._services.currency,
-        )
 
     def show_order(self, visitor: Visitor, number: str) -> Response:
         """An order, as it is or as it was at a version."""
@@ -109,7 +74,7 @@ class OrderPages:
         order_id = _order_id(number)
 
         def refund() -> None:
-            amount = _cents(request.form.get("amount", "").strip())
+            amount = cents(request.form.get("amount", "").strip())
             cause = _cause("refund", order_id, _sent_version())
             self._services.ledger.refund_order(order_id, amount, actor=visitor.actor, cause=cause)
 
@@ -137,7 +102,7 @@ class OrderPages:
         if history is None or summary is None:
             raise _no_order(str(order_id))
         asked = request.args.get("version", "")
-        shown = min(int(asked), len(history)) if _is_number(asked) else len(history)
+        shown = min(int(asked), len(history)) if is_number(asked) else len(history)
         entry = history[shown - 1]
         document = self._services.orders.at(order_id, entry.version, entry.status, visitor.actor)
         if document is None:
@@ -163,7 +128,7 @@ class OrderPages:
 
 
 def _order_id(number: str) -> int:
-    if not _is_number(number) or int(number) > MAX_INTEGER:
+    if not is_number(number) or int(number) > MAX_INTEGER:
         raise _no_order(number)
     return int(number)
 
@@ -175,7 +140,7 @@ def _no_order(number: str) -> Refusal:
 def _sent_version() -> int:
     """The order's version when the page with the form was made."""
     version = request.form.get("version", "")
-    if not _is_number(version):
+    if not is_number(version):
         raise Refusal("invalid-body", "The form lacks the order's version: load the page again.")
     return int(version)
 
@@ -197,44 +162,3 @@ def _cause(action: str, order_id: int, version: int) -> Cause:
         trace_id=current_trace(),
         reason=reason,
     )
-
-
-def _cents(text: str) -> int | None:
-    if not text:
-        return None
-    found = _is_amount(text)
-    if found is None:
-        raise Refusal("invalid-amount", "An amount is written as 12.50, or left empty for all that is left.")
-    return int(found[1]) * 100 + int(found[2] or 0)
-
-
-def _sought(asked: Mapping[str, str]) -> tuple[Sought, dict[str, str]]:
-    """What is sought, and what is wrong with what was asked, by field."""
-    faults: dict[str, str] = {}
-
-    def read(name: str, parse: Callable[[str], Any], fault: str) -> Any:
-        if not asked[name]:
-            return None
-        try:
-            return parse(asked[name])
-        except (ValueError, OverflowError, LedgerError, Refusal):
-            faults[name] = fault
-            return None
-
-    day = "A day is written as 2026-01-31."
-    amount = "An amount is written as 12.50."
-    sought = Sought(
-        user=read("user", _number, "A user's id is a number."),
-        status=read("status", parse_status, "There is no such status."),
-        placed_from=read("from", lambda text: date.fromisoformat(text).isoformat(), day),
-        placed_before=read("to", lambda text: (date.fromisoformat(text) + timedelta(days=1)).isoformat(), day),
-        amount_from=read("min", _cents, amount),
-        amount_to=read("max", _cents, amount),
-    )
-    return sought, faults
-
-
-def _number(text: str) -> int:
-    if not _is_number(text):
-        raise ValueError(text)
-    return int(text)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from flask import Response, request
 
 from api.answers import json_answer
+from api.console.fields import is_number, is_position
 from api.console.pages import Route, page
 from api.console.session import Visitor
 from api.event_stream import Places
 from api.problems import Refusal
 from api.services import Services
 from ledger.transparency.keys import encode_base64
-
-_is_number = re.compile(r"[1-9][0-9]{0,15}").fullmatch
-_is_size = re.compile(r"0|[1-9][0-9]{0,15}").fullmatch
 
 
 class ProofPages:
@@ -38,7 +35,7 @@ class ProofPages:
     def show_proof(self, visitor: Visitor) -> Response:
         """The proofs of an order's events, or of an event by its position."""
         order, position = request.args.get("order", "").strip(), request.args.get("position", "").strip()
-        asked = _is_number(order) or _is_number(position)
+        asked = is_number(order) or is_number(position)
         events = self._events(visitor) if asked else []
         fault = "There is no such order or position." if events is None or (not asked and (order or position)) else None
         return page(
@@ -62,7 +59,7 @@ class ProofPages:
     def get_consistency(self, visitor: Visitor) -> Response:  # noqa: ARG002  looked at already
         """The proof between two sizes, as JSON."""
         old, new = request.args.get("from", ""), request.args.get("to", "")
-        proof = self._proofs.consistency(int(old), int(new)) if _is_size(old) and _is_size(new) else None
+        proof = self._proofs.consistency(int(old), int(new)) if is_position(old) and is_position(new) else None
         if proof is None:
             raise Refusal("no-such-position", "The log's tree has no such sizes, or they are the wrong way round.")
         return json_answer({"hashes": [encode_base64(each) for each in proof.hashes]})
@@ -88,9 +85,9 @@ class ProofPages:
 
     def _events(self, visitor: Visitor) -> list[dict[str, object]] | None:
         order, position = request.args.get("order", "").strip(), request.args.get("position", "").strip()
-        if _is_number(order):
+        if is_number(order):
             proven = self._proofs.of_order(int(order), visitor.actor)
-        elif _is_number(position) and visitor.audits:
+        elif is_number(position) and visitor.audits:
             proven = self._proofs.at(int(position))
         else:
             proven = None

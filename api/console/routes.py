@@ -17,6 +17,7 @@ from api.console.orders import OrderPages
 from api.console.overview import OverviewPages
 from api.console.pages import Route, asset, go, page
 from api.console.proof import ProofPages
+from api.console.search import SearchPages
 from api.console.session import PATH, SIGN_IN, ForgedForm, Sessions, SignedOut, Visitor, safe_target
 from api.event_stream import Places
 from api.problem_types import PROBLEM_TYPES
@@ -44,6 +45,7 @@ class ConsoleRoutes:
         self._sessions = Sessions(tokens, secure=secure, random=random)
         self._pages = (
             OverviewPages(services),
+            SearchPages(services),
             OrderPages(services),
             LogPages(services, places),
             ProofPages(services, places),
