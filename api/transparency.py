@@ -130,7 +130,9 @@ class TransparencyRoutes:
         if event is None:
             return problem("no-such-version", f"Order {orderId} has no such version yet.")
         if event.proof is None:
-            return problem("not-proven-yet", "No checkpoint has this event yet.")
+            return problem(
+                "not-proven-yet", "No checkpoint has this event yet, or this ledger has no key to sign with."
+            )
         return Response(event.proof, 200, {"Cache-Control": "no-store"}, content_type=TEXT)
 
     def _check_reader(self) -> None:

@@ -24,7 +24,7 @@ class InvalidInput(LedgerError):
 
     def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
         self.errors = {path: list(messages) for path, messages in errors.items()}
-        super().__init__("; ".join(message for messages in self.errors.values() for message in messages))
+        super().__init__(" ".join(message for messages in self.errors.values() for message in messages))
 
 
 class InvalidCart(InvalidInput):

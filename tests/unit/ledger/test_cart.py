@@ -100,3 +100,12 @@ def test_a_catalogue_that_makes_no_sense_stops_the_start(tmp_path: Path, content
 def test_a_missing_catalogue_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="LEDGER_CATALOGUE"):
         Catalogue.load(tmp_path / "none.json")
+
+
+def test_all_faults_are_told_in_sentences() -> None:
+    with pytest.raises(InvalidCart) as refused:
+        price_cart(CATALOGUE, [CartItem("nope"), CartItem("never")])
+    assert (
+        str(refused.value)
+        == "There is no product 'nope' in the catalogue. There is no product 'never' in the catalogue."
+    )
