@@ -551,6 +551,9 @@ def test_the_export_is_that_of_the_command(signed_in: Any, runtime: Runtime) -> 
         assert exported == "".join(map(encode_line, read_log(cursor)))
     assert "attachment" in answer.headers["Content-Disposition"]
     assert signed_in("staff").get("/console/proof/export").status_code == 403
+    offered = "verify_export.py"
+    assert offered in signed_in("auditor").get("/console/proof").text
+    assert offered not in signed_in("staff").get("/console/proof").text
     assert signed_in("auditor").get("/console/proof/checkpoint").status_code == 404
 
 
@@ -573,7 +576,7 @@ def test_the_overview(signed_in: Any, order: int, clock: Any) -> None:
     browser = signed_in("auditor")
     shown = unescape(browser.get("/console").text)
     assert "Orders placed per minute, and their status now" in shown
-    assert "Of the 1 newest orders" in shown
+    assert "Those of the 1 newest orders that were placed since " in shown
     assert re.search(r"<title>\d{4}-\d\d-\d\d \d\d:\d\d: 1 pending</title>", shown)
     assert "nothing was signed: is there a key?" in shown
     assert "order-ledger check" in shown
