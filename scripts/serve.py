@@ -213,7 +213,8 @@ def _welcome(settings: Settings, url: str) -> None:
     now = datetime.now(UTC)
     with suppress(SettingsError):  # tokens are made elsewhere when only a public key is configured
         token = make_token(settings, user=1, role=Role.CUSTOMER, ttl=_WELCOME_TTL, now=now)
-        click.echo(f"\nThe order ledger listens on {url} (documentation: {url}/docs). Stop it with Ctrl-C.\n")
+        click.echo(f"\nThe order ledger listens on {url}; stop it with Ctrl-C.\n")
+        click.echo(f"  documentation  {url}/docs\n  console        {url}/console\n")
         click.echo(f"A token of user 1, good for 12 hours:\n\n  export TOKEN={token}\n\nA first order:\n")
         click.echo(f'  curl -s {url}/orders/new -H "Authorization: Bearer $TOKEN" \\')
         click.echo("       -H 'Content-Type: application/json' -d '[\"1\", \"1\"]'\n")

@@ -254,6 +254,8 @@ def test_welcome_shows_a_token_and_a_line_that_work(tmp_path: Path) -> None:
 
     assert (answer.status_code, answer.json()) == (200, [])
     assert f'curl -s {running.url}/orders/new -H "Authorization: Bearer $TOKEN"' in shown
+    assert f"{running.url}/docs\n" in shown
+    assert f"{running.url}/console\n" in shown
     assert shown.count(token) == 1
 
 
