@@ -17,6 +17,8 @@ from projections.transparency import LogSizes, log_sizes
 TREE, CHECKPOINT = "The transparency log", "The signed checkpoint"
 MAX_LAG = timedelta(seconds=30)
 
+_ASKED = 20  # events, of which the first that says when it was recorded is enough
+
 
 @dataclass(frozen=True, slots=True)
 class FollowerState:
@@ -119,15 +121,25 @@ class Health:
         return log_sizes(self._database)
 
     def _state(self, cursor: Cursor, name: str, slug: str, position: int, head: int) -> FollowerState:
-        moment = moment_of(cursor, position + 1) if position < head else None
+        moment = _waiting_since(cursor, position) if position < head else None
         behind = timedelta(0) if moment is None else max(timedelta(0), self._clock() - moment)
         return FollowerState(name, slug, position, head, behind)
+
+
+def _waiting_since(cursor: Cursor, position: int) -> datetime | None:
+    """When the first event after a position was recorded, as far as is known: it may be lost, or not say."""
+    rows = cursor.execute("SELECT body FROM events WHERE position > ? ORDER BY position LIMIT ?", (position, _ASKED))
+    return next((moment for (body,) in rows if (moment := _moment(body)) is not None), None)
 
 
 def moment_of(cursor: Cursor, position: int) -> datetime | None:
     """When the event at a position was recorded; ``None`` when there is none, or it does not say."""
     rows = cursor.execute("SELECT body FROM events WHERE position = ?", (position,))
-    moment = recorded_at(rows[0][0]) if rows else None
+    return _moment(rows[0][0]) if rows else None
+
+
+def _moment(body: str) -> datetime | None:
+    moment = recorded_at(body)
     try:
         return None if moment is None else datetime.fromisoformat(moment)
     except ValueError:  # no command writes that

@@ -103,6 +103,16 @@ def test_a_body_without_a_time_has_waited_for_nobody_knows_how_long(store: Store
     assert health(store).followers()[0].position == 0
 
 
+def test_a_follower_that_stands_before_a_gap_is_behind(store: Store) -> None:
+    make_busy(store)
+    follow(store, KEY)
+    store.ledger.change_status(4, Status.CANCELLED, actor=STAFF, cause=Cause())
+    store.ledger.change_status(3, Status.SHIPPED, actor=STAFF, cause=Cause())
+    plant(store, f"DELETE FROM events WHERE position = {EVENTS + 1}")
+    late = told(health(store, later=1000))
+    assert "The transparency log is 2 events behind, the first of which has waited for 1,0" in late[0]
+
+
 def test_the_clocks_of_servers_differ(store: Store) -> None:
     make_busy(store)
     early = Health(store.database, signs=True, clock=lambda: datetime(2020, 1, 1, tzinfo=UTC))
