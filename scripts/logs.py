@@ -38,6 +38,7 @@ def log_to_stderr(level: str, *, as_json: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_json_formatter() if as_json else _TextFormatter(_TEXT, "[%Y-%m-%d %H:%M:%S %z]"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
 
 
 class _TextFormatter(logging.Formatter):
@@ -49,6 +50,7 @@ class _TextFormatter(logging.Formatter):
 
 
 def _json_formatter() -> logging.Formatter:
+    """In ASCII: what else somebody sends may end a line for some readers, or speak to the terminal that shows it."""
     return ProcessorFormatter(
         foreign_pre_chain=[
             add_logger_name,
@@ -63,7 +65,7 @@ def _json_formatter() -> logging.Formatter:
         processors=[
             ProcessorFormatter.remove_processors_meta,
             format_exc_info,
-            JSONRenderer(ensure_ascii=False, default=str),
+            JSONRenderer(default=str),
         ],
     )
 

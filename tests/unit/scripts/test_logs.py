@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from typing import Any
@@ -31,6 +32,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     yield stream
     logging.root.handlers[:], level = before[0], before[1]
     logging.root.setLevel(level)
+    logging.captureWarnings(False)
 
 
 def lines(said: io.StringIO) -> list[dict[str, Any]]:
@@ -46,6 +48,16 @@ def test_a_line_is_an_object(said: io.StringIO) -> None:
     assert line["timestamp"].endswith("Z")
     assert line["process"] > 0
     assert "request_id" not in line
+
+
+def test_nobody_else_s_text_ends_a_line_or_speaks_to_the_terminal(said: io.StringIO) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("a \u2028 line \x9b31m", stacklevel=1)
+
+    assert said.getvalue().isascii()
+    [line] = lines(said)
+    assert "a \u2028 line \x9b31m" in line["event"]
 
 
 def test_failures_have_their_tracebacks(said: io.StringIO) -> None:
