@@ -66,7 +66,16 @@ async function verify(article, proven, key) {
   }
 }
 
+// What another key has verified says nothing about this one.
+function forget(article) {
+  article.classList.remove("good", "bad");
+  article.querySelector(".verdict").textContent = "not verified yet";
+  article.querySelector(".steps").replaceChildren();
+  article.querySelector(".way").hidden = true;
+}
+
 async function verifyAll() {
+  events.querySelectorAll("article").forEach(forget);
   let key;
   try {
     key = await parseKey(input.value);
@@ -78,9 +87,9 @@ async function verifyAll() {
   localStorage.setItem(PINNED, input.value.trim());
   keyState.textContent = `The key of ${key.name}.`;
   if (!events.querySelector("article")) return;
-  const answer = await fetch(events.dataset.source, { headers: { Accept: "application/json" } });
-  if (!answer.ok) {
-    keyState.textContent = `The proofs can't be fetched: ${answer.status}.`;
+  const answer = await fetch(events.dataset.source, { headers: { Accept: "application/json" } }).catch(() => null);
+  if (!answer?.ok) {
+    keyState.textContent = `The proofs can't be fetched: ${answer?.status ?? "the server can't be reached"}.`;
     return;
   }
   const proofs = new Map((await answer.json()).map((proven) => [String(proven.position), proven]));
@@ -114,7 +123,9 @@ async function compare(button, said) {
 }
 
 input.value ||= localStorage.getItem(PINNED) || "";  // unless somebody was faster than this script
-input.addEventListener("change", verifyAll);
+let turn = Promise.resolve();
+const verifyInTurn = () => { turn = turn.then(verifyAll, verifyAll); };  // a key may change while another is at work
+input.addEventListener("change", verifyInTurn);
 const button = document.getElementById("compare");
 button.addEventListener("click", () => compare(button, document.getElementById("compared")));
-verifyAll();
+verifyInTurn();

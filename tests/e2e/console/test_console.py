@@ -135,6 +135,18 @@ def test_a_key_that_was_brought_before_the_script_came_is_not_lost(at_console: C
     expect(page.locator("article.proof.good").first).to_be_visible()
 
 
+def test_another_key_makes_nothing_stay_green(at_console: Callable[..., Page]) -> None:
+    page = at_console("auditor", pin=True)
+    page.goto(f"/console/proof?order={ORDER}")
+    expect(page.locator("article.proof.good").first).to_be_visible()
+
+    page.get_by_label("Verifier key").fill("no key")
+    page.get_by_label("Verifier key").press("Tab")
+    expect(page.locator("#key-state")).to_contain_text("Not a key")
+    expect(page.locator("article.proof.good")).to_have_count(0)
+    expect(page.locator(".verdict").first).to_have_text("not verified yet")
+
+
 FLIPS: dict[str, tuple[Callable[[dict[str, str]], None], str]] = {}
 
 
