@@ -113,7 +113,7 @@ def create_app(
     console = ConsoleRoutes(services, tokens, places, secure=secure_cookies)
     app.register_blueprint(console.blueprint())
     docs.publish(openapi.render(api))
-    handle_errors(app)
-    enforce_limits(app, limits, lambda: callers.known_user() or console.known_user())
+    handle_errors(app, console.refuse)
+    enforce_limits(app, limits, lambda: callers.known_user() or console.known_user(), console.refuse)
     app.wsgi_app = Envelope(app.wsgi_app, metrics, new_request_id, timer)  # type: ignore[method-assign]  # as documented
     return app

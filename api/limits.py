@@ -6,6 +6,7 @@ more is: draft-ietf-httpapi-ratelimit-headers-09. Windows slide: nobody gets twi
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from math import ceil
 from flask import Flask, Response, g, request
 from flask_limiter import ApplicationLimit, Limiter, RateLimitExceeded, RequestLimit
 
-from api.problems import problem
+from api.problems import Answer, problem
 
 USER = "user"
 ADDRESS = "address"
@@ -25,6 +26,7 @@ EXEMPT = frozenset({"/healthz", "/readyz", "/metrics", "/webhooks/stripe"})
 _STORE_TIMEOUT = 1
 """Seconds that counting may take; after that this process counts by itself until the store is back."""
 
+_with_port = re.compile(r"(?:([0-9.]+)|\[(.+)\]):[0-9]+").fullmatch
 _IPV6_NETWORK = 64
 """Bits of an IPv6 address that tell households apart: the rest is the household's to change at will."""
 
@@ -46,7 +48,7 @@ class LimitPolicy:
 UNLIMITED = LimitPolicy()
 
 
-def enforce_limits(app: Flask, policy: LimitPolicy, caller: Callable[[], int | None]) -> None:
+def enforce_limits(app: Flask, policy: LimitPolicy, caller: Callable[[], int | None], answer: Answer = problem) -> None:
     """Makes ``app`` answer 429 to whoever asks more often; ``caller`` is the user of a request, if it has one."""
     if policy.user is None and policy.address is None:
         return  # not even a look costs anything then
@@ -65,7 +67,7 @@ def enforce_limits(app: Flask, policy: LimitPolicy, caller: Callable[[], int | N
         fail_on_first_breach=False,
     )
     limiter.init_app(app)
-    app.register_error_handler(RateLimitExceeded, lambda _: _refused(limiter.current_limits))
+    app.register_error_handler(RateLimitExceeded, lambda _: _refused(limiter.current_limits, answer))
 
     @app.after_request
     def tell(response: Response) -> Response:
@@ -83,13 +85,19 @@ def client_address(remote: str | None, forwarded: str | None, proxies: int) -> s
         hops = [hop.strip() for hop in (forwarded or "").split(",")]
         remote = hops[-proxies] if len(hops) >= proxies else None
     try:
-        address = ip_address((remote or "").strip("[]"))
+        address = ip_address(_without_port(remote or ""))
     except ValueError:
         return None
     if address.version == 4:  # noqa: PLR2004  # of the Internet Protocol
         return str(address)
     mapped = address.ipv4_mapped
     return str(mapped) if mapped else str(ip_network((int(address), _IPV6_NETWORK), strict=False))
+
+
+def _without_port(hop: str) -> str:
+    """The address of a hop: some proxies write the port behind it (RFC 7239, section 6)."""
+    found = _with_port(hop)
+    return found[1] or found[2] if found else hop.strip("[]")
 
 
 def _limit(name: str, amount: str | None, key: Callable[[], str]) -> ApplicationLimit | None:
@@ -110,12 +118,12 @@ def _user(caller: Callable[[], int | None]) -> str:
     return "" if g.limited_user is None else str(g.limited_user)
 
 
-def _refused(limits: list[RequestLimit]) -> Response:
+def _refused(limits: list[RequestLimit], answer: Answer) -> Response:
     breached = [limit for limit in limits if limit.breached]
     seconds = max(_seconds_left(limit) for limit in breached)
     allowed = ", ".join(f"{limit.limit.amount} each {limit.limit.get_expiry()} seconds" for limit in breached)
     detail = f"That was one request too many: allowed are {allowed}."
-    return problem("too-many-requests", detail, headers={"Retry-After": str(seconds)})
+    return answer("too-many-requests", detail, headers={"Retry-After": str(seconds)})
 
 
 def _tell(response: Response, limits: list[RequestLimit]) -> None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
+from typing import Protocol
 
 from flask import Flask, Response
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed
@@ -62,11 +63,17 @@ def problem(
     return answer
 
 
-def handle_errors(app: Flask) -> None:
-    """Makes ``app`` answer every error as a problem document."""
+class Answer(Protocol):
+    """Makes the answer for a problem type of the table, as ``problem`` does."""
+
+    def __call__(self, slug: str, detail: str, *, headers: Mapping[str, str] | None = None) -> Response: ...
+
+
+def handle_errors(app: Flask, answer: Answer = problem) -> None:
+    """Makes ``app`` answer every error as a problem document; ``answer`` makes those for which no route was found."""
     app.register_error_handler(Refusal, _on_refusal)
     app.register_error_handler(LedgerError, _on_ledger_error)
-    app.register_error_handler(HTTPException, _on_http_exception)
+    app.register_error_handler(HTTPException, lambda error: _on_http_exception(error, answer))
 
 
 def told_of(error: LedgerError) -> tuple[str, str]:
@@ -93,7 +100,7 @@ def _on_ledger_error(error: LedgerError) -> Response:
     return problem(*told_of(error), members=_errors(errors))
 
 
-def _on_http_exception(error: HTTPException) -> Response:
+def _on_http_exception(error: HTTPException, answer: Answer) -> Response:
     status = error.code or 500
     slug = _SLUG_OF_STATUS.get(status)
     if slug is None:
@@ -101,7 +108,7 @@ def _on_http_exception(error: HTTPException) -> Response:
         return _render({"type": "about:blank", "title": title, "status": status, "detail": f"{title}."}, status)
     headers = {"Allow": allow(error.valid_methods or ())} if isinstance(error, MethodNotAllowed) else {}
     said = error.description if type(error) is BadRequest else None
-    return problem(slug, said or PROBLEM_TYPES[slug].explanation, headers=headers)
+    return answer(slug, said or PROBLEM_TYPES[slug].explanation, headers=headers)
 
 
 def allow(methods: Iterable[str]) -> str:

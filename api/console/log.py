@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlencode
 
 from flask import Response, request
@@ -97,11 +98,9 @@ class LogPages:
 
 
 def _row(event: RecordedEvent) -> dict[str, object]:
-    try:
-        body = json.loads(event.body)
-        who, why = body.get("actor") or {}, body.get("cause") or {}
-    except (ValueError, AttributeError):
-        who, why = {}, {}
+    body = _members(event.body)
+    who, why = (body.get(name) for name in ("actor", "cause"))
+    who, why = who if isinstance(who, dict) else {}, why if isinstance(why, dict) else {}
     return {
         "position": event.position,
         "stream": event.stream,
@@ -114,10 +113,19 @@ def _row(event: RecordedEvent) -> dict[str, object]:
     }
 
 
+def _members(body: str) -> dict[str, Any]:
+    """Those of a body that is an object. What somebody has written over an event has to be seen, whatever it is."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _pretty(body: str) -> str:
     try:
         return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         return body
 
 

@@ -50,9 +50,9 @@ def asset_version() -> str:
     return digest.hexdigest()[:12]
 
 
-def asset(name: str) -> Response:
-    """A file of the console."""
-    content = _assets().get(name)
+def asset(version: str, name: str) -> Response:
+    """A file of the console, of this version alone: browsers that ask a server of another release would keep it."""
+    content = _assets().get(name) if version == asset_version() else None
     if content is None:
         return problem("not-found", "There is no such file.")
     headers = {"Cache-Control": "public, max-age=31536000, immutable"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -21,7 +21,7 @@ from api.console.search import SearchPages
 from api.console.session import PATH, SIGN_IN, ForgedForm, Sessions, SignedOut, Visitor, safe_target
 from api.event_stream import Places
 from api.problem_types import PROBLEM_TYPES
-from api.problems import Refusal, told_of
+from api.problems import Refusal, problem, told_of
 from api.request_ids import current_request_id
 from api.services import Services
 from ledger.actor import Role
@@ -75,6 +75,15 @@ class ConsoleRoutes:
         visitor = self._visitor()
         return None if visitor is None else visitor.actor.user
 
+    def refuse(self, slug: str, detail: str, *, headers: Mapping[str, str] | None = None) -> Response:
+        """Answers what no route was reached with: by a page for people at the console, else by a problem document."""
+        if not f"{request.path}/".startswith(f"{PATH}/"):
+            return problem(slug, detail, headers=headers)
+        kind = PROBLEM_TYPES[slug]
+        answer = _error_page(self._visitor(), kind.status, kind.title, detail)
+        answer.headers.update(headers or {})
+        return answer
+
     def show_sign_in(self) -> Response:
         """The sign-in page."""
         return self._sign_in_page(safe_target(request.args.get("next")), None)
@@ -97,9 +106,9 @@ class ConsoleRoutes:
         self._sessions.sign_out(answer)
         return answer
 
-    def get_asset(self, version: str, name: str) -> Response:  # noqa: ARG002  a new version is a new address
+    def get_asset(self, version: str, name: str) -> Response:
         """A file that pages use."""
-        return asset(name)
+        return asset(version, name)
 
     def go_home(self) -> Response:
         """Where the overview is, for who has typed a slash too many."""
@@ -131,7 +140,7 @@ class ConsoleRoutes:
         return answer
 
     def _on_signed_out(self, _: SignedOut) -> Response:
-        if request.method != "GET":
+        if request.method == "POST":
             return self._sign_in_page(PATH, "You are not signed in any more; nothing was done.", 401)
         asked = request.full_path.rstrip("?") if request.path != PATH else PATH
         return go(SIGN_IN if asked == PATH else f"{SIGN_IN}?next={quote(asked, safe='/')}")

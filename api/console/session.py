@@ -8,6 +8,7 @@ in for it, which sign-in replaces.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -26,6 +27,7 @@ ROLES = frozenset({Role.AUDITOR, Role.STAFF, Role.ADMIN})
 MAX_TOKEN = 3800
 """Bytes: browsers keep cookies of 4,096, the name and attributes included."""
 
+_is_visit = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 _OURS = frozenset({"same-origin", "none"})
 _SESSION: Literal["session"] = "session"
 _VISIT: Literal["visit"] = "visit"
@@ -95,7 +97,8 @@ class Sessions:
 
     def visit(self, request: Request, response: Response) -> str:
         """The form token of somebody who is not signed in; sets the cookie that it belongs to."""
-        visit = request.cookies.get(self._prefix + _VISIT) or self._random(32)
+        sent = request.cookies.get(self._prefix + _VISIT, "")
+        visit = sent if _is_visit(sent) else self._random(32)
         self._set(response, _VISIT, visit)
         return _form_token(visit)
 
@@ -105,7 +108,7 @@ class Sessions:
         if site is not None and site not in _OURS:
             raise ForgedForm
         # Where referrers are not sent, as here, browsers say "null" for a form's own origin, too.
-        if origin not in {None, "null"} and urlsplit(origin).netloc != request.host:
+        if origin not in {None, "null"} and _host_of(origin) != request.host:
             raise ForgedForm
         key, sent = request.cookies.get(self._prefix + cookie, ""), request.form.get("form_token", "")
         if not key or not hmac.compare_digest(_form_token(key).encode(), sent.encode()):
@@ -125,6 +128,13 @@ def safe_target(target: str | None) -> str:
     if target is None or not sane or not (target == PATH or target.startswith((f"{PATH}/", f"{PATH}?"))):
         return PATH
     return PATH if target.startswith(SIGN_IN) or "//" in target or "/.." in target else target
+
+
+def _host_of(origin: str | None) -> str | None:
+    try:
+        return urlsplit(origin or "").netloc
+    except ValueError:  # it is none, such as "http://["
+        return None
 
 
 def _form_token(cookie: str) -> str:

@@ -96,6 +96,17 @@ def test_without_signing_in_there_is_nothing_but_the_sign_in(client: FlaskClient
     assert answer.data == b""
 
 
+def test_what_no_page_is_reached_with_is_said_on_a_page(client: FlaskClient, signed_in: Any) -> None:
+    refused = (("PUT", "/console", 405), ("PUT", "/console/orders", 405), ("GET", "/console//", 404))
+    for browser in (client, signed_in()):
+        for method, path, status in refused:
+            answer = browser.open(path, method=method)
+            assert (answer.status_code, answer.mimetype) == (status, "text/html")
+            assert ("Allow" in answer.headers) is (status == 405)
+    assert client.get("/consolation").mimetype == "application/problem+json"
+    assert client.head("/console/orders").status_code == 303
+
+
 def test_customers_and_bad_tokens_do_not_get_in(app: Any, tokens: Tokens, clock: Any) -> None:
     browser = app.test_client()
     for token in (
@@ -192,6 +203,7 @@ def test_a_form_needs_the_token_of_its_session(signed_in: Any, order: int, runti
         ({"form_token": "é"}, {}),
         ({"form_token": foreign}, {}),
         ({"form_token": ours}, {"Origin": "https://evil.example"}),
+        ({"form_token": ours}, {"Origin": "http://["}),
         ({"form_token": ours}, {"Sec-Fetch-Site": "cross-site"}),
         ({"form_token": ours}, {"Sec-Fetch-Site": "same-site"}),
         ({"form_token": ours}, {"Origin": "null", "Sec-Fetch-Site": "cross-site"}),
@@ -211,6 +223,14 @@ def test_signing_in_needs_a_form_of_ours_too(app: Any, tokens: Tokens) -> None:
     browser.get("/console/sign-in")
     assert browser.post("/console/sign-in", data={**sent, "form_token": "0" * 64}).status_code == 403
     assert browser.get("/console").status_code == 303
+
+
+@pytest.mark.parametrize("planted", ["x" * 5000, "a b", "é", '"'])
+def test_a_visit_that_is_none_of_ours_is_not_gone_on_with(app: Any, planted: str) -> None:
+    browser = app.test_client(use_cookies=False)
+    page = browser.get("/console/sign-in", headers={"Cookie": f"console-visit={planted}"})
+    [cookie] = page.headers.getlist("Set-Cookie")
+    assert re.match(r"console-visit=[A-Za-z0-9_-]{43};", cookie)
 
 
 def test_signing_in_replaces_whatever_was_planted(app: Any, signed_in: Any, tokens: Tokens) -> None:
@@ -299,7 +319,8 @@ def test_assets_are_kept_for_ever_and_nothing_else_is_served(client: FlaskClient
     answer = client.get(sheet[1])
     assert (answer.status_code, answer.mimetype) == (200, "text/css")
     assert "immutable" in answer.headers["Cache-Control"]
-    for name in ("base.html", "../session.py", "..%2fsession.py", "__init__.py"):
+    assert "immutable" not in client.get("/console/assets/000000000000/console.css").headers["Cache-Control"]
+    for name in ("console.css", "base.html", "../session.py", "..%2fsession.py", "__init__.py"):
         assert client.get(f"/console/assets/x/{name}").status_code in {303, 404}
 
 
@@ -394,7 +415,11 @@ def test_whoever_is_signed_in_is_counted(runtime: Runtime, clock: Any, tokens: T
     browser, other = app.test_client(), app.test_client()
     for each, user in ((browser, 90), (other, 91)):
         each.set_cookie("console-session", tokens.make(user, role="staff"))
-    assert [browser.get("/console").status_code for _ in range(4)] == [200, 200, 200, 429]
+    answers = [browser.get("/console") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert answers[3].mimetype == "text/html"
+    assert "Too many requests" in answers[3].text
+    assert int(answers[3].headers["Retry-After"]) > 0
     assert browser.get("/orders", headers=tokens.headers(90, role="staff")).status_code == 429
     assert other.get("/console").status_code == 200
     assert app.test_client().get("/console/sign-in").status_code == 200
@@ -524,6 +549,19 @@ def test_what_auditors_look_at_is_logged(signed_in: Any, order: int, caplog: Any
 
 
 # --- The log and the proofs ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["[]", "null", "{", '{"actor":[],"cause":"x"}', '{"actor":5,"cause":5}', pytest.param("[" * 5000, id="deep")],
+)
+@pytest.mark.usefixtures("order")
+def test_an_event_that_was_written_over_can_be_looked_at(signed_in: Any, runtime: Runtime, body: str) -> None:
+    with runtime.database.write() as cursor:
+        cursor.execute("UPDATE events SET body = ?", (body,))
+    browser = signed_in("auditor")
+    for path in ("/console/log", "/console/log/1"):
+        assert browser.get(path).status_code == 200
 
 
 @pytest.mark.usefixtures("order")
