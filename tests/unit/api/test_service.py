@@ -135,7 +135,7 @@ class Health:
         return ["a row is missing"] * 2
 metrics = Metrics(Health())
 for _ in range(3): metrics.observe("/orders", "GET", "200", 0.01)
-metrics.appended(2, 5, 1, 0.01); metrics.called("refund", "answered", 0.1); metrics.turned(away=True)
+metrics.appended(2, 5, 1, 0.01); metrics.conflicted(); metrics.replayed(); metrics.called("refund", "answered", 0.1); metrics.turned(away=True)
 if "scrape" in sys.argv: sys.stdout.write(metrics.scrape().decode())
 """
 
@@ -160,6 +160,7 @@ def test_metrics_of_several_processes_add_up(tmp_path: Path) -> None:
     assert values["ledger_append_batch_size_sum"] == 6
     assert values["ledger_append_duration_seconds_count"] == 3
     assert values['payment_gateway_calls_total{operation="refund",outcome="answered"}'] == 3
+    assert (values["ledger_append_conflicts_total"], values["ledger_idempotent_replays_total"]) == (3, 3)
     # Of processes that have ended nobody has said so yet, as the server does.
     assert (values["ledger_appends_waiting"], values["payment_gateway_breaker_open"]) == (3, 3)
 
