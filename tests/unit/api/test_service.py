@@ -135,7 +135,8 @@ class Health:
         return ["a row is missing"] * 2
 metrics = Metrics(Health())
 for _ in range(3): metrics.observe("/orders", "GET", "200", 0.01)
-metrics.appended(2, 5, 1, 0.01); metrics.conflicted(); metrics.replayed(); metrics.called("refund", "answered", 0.1); metrics.turned(away=True)
+metrics.appended(2, 5, 1, 0.01); metrics.conflicted(); metrics.replayed()
+metrics.called("refund", "answered", 0.1); metrics.turned(away=True)
 if "scrape" in sys.argv: sys.stdout.write(metrics.scrape().decode())
 """
 
