@@ -85,6 +85,22 @@ def test_answers_say_what_is_left(limited: Any, tokens: Tokens) -> None:
     assert all(1 <= int(seconds) <= 3600 for seconds in left.values())
 
 
+@pytest.mark.parametrize(
+    "policy", [{"user": "1/minute", "address": "1/hour"}, {"user": "1/hour", "address": "1/minute"}]
+)
+def test_of_two_limits_that_are_reached_both_are_said(limited: Any, tokens: Tokens, policy: dict[str, str]) -> None:
+    client = limited(**policy)
+    client.get(BOARD, headers=tokens.headers(1))
+
+    refused = client.get(BOARD, headers=tokens.headers(1))
+
+    assert "1 each 60 seconds" in refused.json["detail"]
+    assert "1 each 3600 seconds" in refused.json["detail"]
+    left = dict(part.split(";r=0;t=") for part in refused.headers["RateLimit"].split(", "))
+    assert set(left) == {'"user"', '"address"'}
+    assert int(refused.headers["Retry-After"]) >= max(map(int, left.values())) - 1
+
+
 def test_addresses_are_counted_apart_with_and_without_tokens(limited: Any, tokens: Tokens) -> None:
     client = limited(address="2/hour")
 
