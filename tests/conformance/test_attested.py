@@ -100,6 +100,24 @@ def test_step_by_step_it_comes_to_what_a_pass_over_the_view_comes_to(store: Stor
     assert all(each.extensions for each in checkpoints(store)[-1:])
 
 
+def test_orders_that_move_after_they_were_attested_to(store: Store) -> None:
+    fill(store, 4)
+    follow(store)
+    store.ledger.change_status(1, Status.CANCELLED, actor=STAFF, cause=Cause())
+    store.ledger.record_payment(store.gateway.settle(2), actor=PAYMENTS, cause=Cause())
+    follow(store)
+    store.ledger.change_status(2, Status.SHIPPED, actor=STAFF, cause=Cause())
+    store.ledger.change_status(2, Status.COMPLETED, actor=STAFF, cause=Cause())
+    follow(store)
+
+    kept = attested(store)
+    forget_attested(store.database)
+    attest_anew(LiveViews(store.database, VIEWS))
+    assert (kept.size, kept.line) == (attested(store).size, attested(store).line)
+    assert len({line for each in checkpoints(store) for line in each.extensions}) == 3
+    assert faults(store) == []
+
+
 def test_seeded_histories_are_attested_to_while_they_grow(database_url: str) -> None:
     with opened_store(database_url) as store:
         sower = Sower(
