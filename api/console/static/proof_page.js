@@ -126,6 +126,7 @@ input.value ||= localStorage.getItem(PINNED) || "";  // unless somebody was fast
 let turn = Promise.resolve();
 const verifyInTurn = () => { turn = turn.then(verifyAll, verifyAll); };  // a key may change while another is at work
 input.addEventListener("change", verifyInTurn);
+input.addEventListener("paste", () => setTimeout(verifyInTurn));  // a change is told only when the field is left
 const button = document.getElementById("compare");
 button.addEventListener("click", () => compare(button, document.getElementById("compared")));
 verifyInTurn();

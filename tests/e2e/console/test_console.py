@@ -122,6 +122,17 @@ def test_a_good_proof_turns_green(at_console: Callable[..., Page]) -> None:
     expect(page.locator("article.proof.good")).to_have_count(proofs.count())
 
 
+def test_a_pasted_key_counts_before_the_field_is_left(at_console: Callable[..., Page]) -> None:
+    page = at_console("auditor")
+    page.goto(f"/console/proof?order={ORDER}")
+    page.get_by_label("Earlier").fill(str(KEY.verifier))
+    page.get_by_label("Earlier").press("Control+A")
+    page.get_by_label("Earlier").press("Control+C")
+    page.get_by_label("Verifier key").press("Control+V")
+    expect(page.locator("article.proof.good").first).to_be_visible()
+    expect(page.get_by_label("Verifier key")).to_be_focused()
+
+
 def test_a_key_that_was_brought_before_the_script_came_is_not_lost(at_console: Callable[..., Page]) -> None:
     page = at_console("auditor")
 
