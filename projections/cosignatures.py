@@ -35,10 +35,10 @@ class Cosignatures:
         """
         note = Note.parse(data)
         checkpoint = Checkpoint.parse(note.text)
-        witnesses = note.verified(self._witnesses)
-        signatures = [
-            (witness, signature) for witness in witnesses for signature in note.signatures if witness.made(signature)
-        ]
+        signatures = [(key, each) for key in self._witnesses for each in note.signatures if key.made(each)]
+        if not signatures:
+            raise NotProven("No witness that LEDGER_WITNESSES names has signed it.")
+        note.verified(self._witnesses)
         with self._database.transaction() as cursor:
             stored = checkpoint_of_size(cursor, checkpoint.size)
             if stored is None or stored.text != note.text:

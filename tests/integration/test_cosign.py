@@ -198,15 +198,16 @@ def test_words_that_are_not_kept(served: tuple[Server, Audited], witness: Witnes
 
     for sent in (
         note,
-        f"{note}{other.sign(body.text, 1).line}",
         f"{note}{good[:-6]}AAAA=\n",
         "nonsense",
         str(Note(text, body.signatures)),
+        f"{note}{other.sign(body.text, 1).line}",
     ):
         answer = requests.post(
             f"{server.url}/log/cosignatures", json={"checkpoint": sent}, headers=bearer(92, "auditor"), timeout=30
         )
         assert problem(answer)["type"] == "/problems/invalid-cosignature", sent
+    assert problem(answer)["detail"] == "No witness that LEDGER_WITNESSES names has signed it."
     post = f"{server.url}/log/cosignatures"
     assert requests.post(post, json={"checkpoint": signed}, headers=bearer(1), timeout=30).status_code == 403
     assert requests.post(post, json={"checkpoint": signed}, timeout=30).status_code == 401
