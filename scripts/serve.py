@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -33,6 +34,8 @@ from scripts.tokens import make_token
 from scripts.worker import Worker, malformed_bodies_refused
 
 _METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+_METRICS_PREFIX = "order-ledger-metrics-"
+_LOCK = "lock"
 _BACKLOG = 2048
 """Connections that may wait for a worker, for each socket: what gunicorn would ask for."""
 _WELCOME_TTL = timedelta(hours=12)
@@ -141,15 +144,23 @@ def prepare(session: Session, settings: Settings) -> None:
 
 @contextmanager
 def metrics_directory() -> Iterator[None]:
-    """A private directory where the workers' metrics meet, gone afterwards."""
-    directory = tempfile.mkdtemp(prefix="order-ledger-metrics-")
-    os.environ[_METRICS_DIR] = directory  # prometheus_client takes it from nowhere else
+    """A private directory where the workers' metrics meet, gone afterwards; also gone are those of killed servers."""
+    for abandoned in Path(tempfile.gettempdir()).glob(f"{_METRICS_PREFIX}*"):
+        with suppress(OSError), (abandoned / _LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(abandoned, ignore_errors=True)
+    directory = Path(tempfile.mkdtemp(prefix=_METRICS_PREFIX))
+    os.environ[_METRICS_DIR] = str(directory)  # prometheus_client takes it from nowhere else
     owner = os.getpid()
-    try:
-        yield
-    finally:
-        if os.getpid() == owner:  # workers leave through here too
-            shutil.rmtree(directory, ignore_errors=True)
+    # Workers inherit the lock: it is free when the last process has ended. It has its name only once it is held.
+    with (directory / "unlocked").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (directory / "unlocked").rename(directory / _LOCK)
+        try:
+            yield
+        finally:
+            if os.getpid() == owner:  # workers leave through here too
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def listeners(bind: str, workers: int) -> list[str]:

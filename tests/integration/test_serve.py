@@ -147,6 +147,23 @@ def test_it_ends_clean_on_a_signal(tmp_path: Path, how: signal.Signals) -> None:
     assert "Traceback" not in running.log.read_text()
 
 
+def test_what_a_killed_server_has_left_is_removed_by_the_next_and_nobody_else_s(tmp_path: Path) -> None:
+    def directories() -> set[Path]:
+        return set(tmp_path.glob("order-ledger-metrics-*"))
+
+    environ = environ_in(tmp_path)
+    with served(environ=environ, log=tmp_path / "log") as killed, served(environ=environ, log=tmp_path / "log2"):
+        both = directories()
+        assert len(both) == 2
+        for process in (killed.process.pid, *killed.workers()):
+            os.kill(process, signal.SIGKILL)
+        killed.process.wait()
+        with served(environ=environ, log=tmp_path / "log3"):
+            assert len(directories()) == 2
+            assert len(both & directories()) == 1
+    assert len(directories()) == 0
+
+
 def test_hup_replaces_the_workers(tmp_path: Path) -> None:
     with served("--workers", "1", environ=environ_in(tmp_path), log=tmp_path / "log") as running:
         (before,) = running.workers()
