@@ -102,8 +102,8 @@ class Health:
 
     def standing(self) -> Standing:
         """How everything stands. Raises StorageUnavailable."""
+        sizes = log_sizes(self._database)  # not within: that would take a second connection, and keep one meanwhile
         with self._database.read() as cursor:
-            sizes = log_sizes(self._database)
             states = [self._state(cursor, TREE, "transparency-log", sizes.tree, sizes.head)]
             if self._signs:
                 states.append(self._state(cursor, CHECKPOINT, "checkpoints", sizes.checkpoint, sizes.head))

@@ -8,7 +8,9 @@ import pytest
 
 from ledger.actor import Cause
 from ledger.statuses import Status
+from ledger.storage import open_database
 from projections.health import Health
+from projections.migrate import migrate
 from projections.transparency import Follower
 from tests.support.busy import EVENTS, log_key, make_busy
 from tests.support.storages import STAFF, Store
@@ -111,6 +113,16 @@ def test_a_follower_that_stands_before_a_gap_is_behind(store: Store) -> None:
     plant(store, f"DELETE FROM events WHERE position = {EVENTS + 1}")
     late = told(health(store, later=1000))
     assert "The transparency log is 2 events behind, the first of which has waited for 1,0" in late[0]
+
+
+def test_looking_takes_one_connection_at_a_time(postgres_url: str) -> None:
+    database = open_database(postgres_url, pool_size=1, timeout=0.5)
+    try:
+        migrate(database)
+        assert Health(database).standing().sizes.head == 0
+        assert told(Health(database, signs=True)) == []
+    finally:
+        database.close()
 
 
 def test_the_clocks_of_servers_differ(store: Store) -> None:
