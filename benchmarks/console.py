@@ -40,13 +40,15 @@ def run(plan: Plan, server_url: str | None, say: Say) -> dict[str, Any]:
 
 
 def _pages(orders: int) -> Mapping[str, str]:
-    """Addresses by what they are; the filters match nothing, so that they look as far as a page looks."""
+    """Addresses by what they are; most filters match nothing, so that they look as far as a page looks."""
     middle = orders // 2
     return {
         "overview": "",
         "orders": "/orders",
         "orders of a user": "/orders?user=17",
         "orders by status": "/orders?status=shipped",
+        "orders by common amount": "/orders?status=pending&from=2020-01-01&min=1.00",
+        "a user's by amount": "/orders?user=17&min=1000.00",
         "orders by day and amount": "/orders?from=2020-01-01&to=2020-01-31&min=1000.00",
         "an order": f"/orders/{middle}",
         "the log's end": "/log",
@@ -97,8 +99,8 @@ def _ledger(database: str, plan: Plan, server_url: str | None, say: Say) -> Iter
         fill.ledger(url, [(user, each + (user <= extra)) for user in _USERS])
         settings = {"LEDGER_DATABASE_URL": url, "LEDGER_JWT_SECRET": SECRET, "LEDGER_VAR_DIR": str(directory)}
         runtime = stack.enter_context(build(Settings.from_env(settings)))
-        follower = runtime.follower()
-        while follower.step():
+        follower, search = runtime.follower(), runtime.search_follower()
+        while follower.step() or search.step():
             pass
         say(f"{database:9} {plan.orders:,} orders written and followed in {time.monotonic() - started:.0f} s")
         yield runtime

@@ -7,14 +7,18 @@ is, and only what differs is looked at.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from ledger.errors import LedgerError
 from ledger.events import EVENT_TYPES
 from ledger.storage import Cursor, Database
+from ledger.storage.database import ScratchCursor
 from projections.compare import Finding, differences_of
 from projections.live import LiveViews
 from projections.poison import Poison
-from projections.replay import INTENTS, PAGE, Tell, replay
+from projections.replay import INTENTS, PAGE, Replay, Tell, replay
+from projections.searchable import PERIODS, SEARCHABLE, counting, positions
+from projections.searchable import VIEW as SEARCH
 from projections.store import VIEWS
 from projections.view import View
 
@@ -62,16 +66,29 @@ def check(
     LedgerError for a view that there is none of.
     """
     with LiveViews(database, known).scratch() as (cursor, live):
-        views = [*live.views, INTENTS]
+        followed, head = positions(cursor)
+        views = [*live.views, INTENTS, *([SEARCH] if followed >= 0 else [])]
         if only is None:
             yield from log_faults(cursor)
+            if followed > head:
+                yield Finding("log", "ahead", f"{SEARCH.name} is at position {followed}, but the log ends at {head}")
         else:
             views = [_named(views, only)]
-        for each in replay(cursor, views, tell, page=page):
+        for each in replay(cursor, views, tell, page=page, upto={SEARCH.name: followed}):
             yield from map(_poisoned(each.view), each.poison)
             if database.dialect == "postgres":  # which would take the table for a small one
                 cursor.execute(f"ANALYZE {each.table.name}")
             yield from differences_of(cursor, each.view.name, each.view.table.name, each.table)
+            if each.view is SEARCH:
+                yield from _counted_otherwise(cursor, each)
+
+
+def _counted_otherwise(cursor: ScratchCursor, replayed: Replay) -> Iterator[Finding]:
+    """Where the counts by hour and day are not those of the replayed orders."""
+    counted = replace(PERIODS, name=f"replayed_{PERIODS.name}")
+    cursor.create(counted)
+    cursor.execute(f"INSERT INTO {counted.name} {counting(replayed.table.name)}")
+    yield from differences_of(cursor, SEARCHABLE.name, PERIODS.name, counted)
 
 
 def log_faults(cursor: Cursor) -> Iterator[Finding]:

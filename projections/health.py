@@ -12,9 +12,10 @@ from ledger.transparency.lines import recorded_at
 from projections.compare import Finding
 from projections.migrate import missing
 from projections.sample import check_newest
+from projections.searchable import positions
 from projections.transparency import LogSizes, log_sizes
 
-TREE, CHECKPOINT = "The transparency log", "The signed checkpoint"
+TREE, CHECKPOINT, SEARCH = "The transparency log", "The signed checkpoint", "The view of the search"
 MAX_LAG = timedelta(seconds=30)
 
 _ASKED = 20  # events, of which the first that says when it was recorded is enough
@@ -62,11 +63,11 @@ class Health:
         self._max_lag = max_lag
         self._signs = signs
         self._clock = clock
-        self._follows: Callable[[], bool] | None = None
+        self._watched: dict[str, Callable[[], bool]] = {}
 
-    def watch(self, follows: Callable[[], bool]) -> None:
-        """From now on this process can't serve without its follower of the transparency log."""
-        self._follows = follows
+    def watch(self, follows: Callable[[], bool], name: str = TREE) -> None:
+        """From now on this process can't serve without this follower of its own."""
+        self._watched[name] = follows
 
     def problem(self) -> str | None:
         """What keeps a command from working on this database; ``None`` when nothing does. Raises StorageUnavailable."""
@@ -74,10 +75,10 @@ class Health:
 
     def symptoms(self) -> Iterator[Symptom]:
         """What keeps the ledger from serving as it should. May raise StorageUnavailable."""
-        if self._follows is not None and not self._follows():
-            yield Symptom(
-                "The follower of the transparency log has ended.", "Start this process again; its log says why."
-            )
+        for name, follows in self._watched.items():
+            if not follows():
+                what = f"The follower of {in_sentence(name)} has ended."
+                yield Symptom(what, "Start this process again; its log says why.")
         problem = self.problem()
         if problem is not None:
             yield Symptom(problem, "Until then nothing else can be looked at.")
@@ -97,7 +98,10 @@ class Health:
         return list(check_newest(self._database))
 
     def followers(self) -> Sequence[FollowerState]:
-        """The transparency log's tree, and its signed checkpoints where there is a key. Raises StorageUnavailable."""
+        """The transparency log's tree, its signed checkpoints where there is a key, and the view of the search.
+
+        Raises StorageUnavailable.
+        """
         return self.standing().followers
 
     def standing(self) -> Standing:
@@ -107,6 +111,7 @@ class Health:
             states = [self._state(cursor, TREE, "transparency-log", sizes.tree, sizes.head)]
             if self._signs:
                 states.append(self._state(cursor, CHECKPOINT, "checkpoints", sizes.checkpoint, sizes.head))
+            states.append(self._state(cursor, SEARCH, "order-search", max(0, positions(cursor)[0]), sizes.head))
             [(signed,)] = cursor.execute("SELECT max(signed_at) FROM log_checkpoints")
             rows = cursor.execute("SELECT view_name, position FROM rebuilds WHERE role = 'next'")
         age = None if signed is None else max(timedelta(0), self._clock() - datetime.fromisoformat(signed))
@@ -130,6 +135,11 @@ def _waiting_since(cursor: Cursor, position: int) -> datetime | None:
     """When the first event after a position was recorded, as far as is known: it may be lost, or not say."""
     rows = cursor.execute("SELECT body FROM events WHERE position > ? ORDER BY position LIMIT ?", (position, _ASKED))
     return next((moment for (body,) in rows if (moment := _moment(body)) is not None), None)
+
+
+def in_sentence(name: str) -> str:
+    """The name of what is followed, as it stands inside a sentence."""
+    return f"{name[0].lower()}{name[1:]}"
 
 
 def moment_of(cursor: Cursor, position: int) -> datetime | None:

@@ -8,6 +8,7 @@ from ledger.errors import SettingsError
 from ledger.storage import Cursor, Database
 from ledger.storage.database import Dialect
 from ledger.storage.schema import SCHEMA_VERSION, create_schema, exists, for_dialect, schema_version
+from projections import searchable
 from projections import shadow as shadows
 from projections.live import UnknownViews, live_set
 from projections.rebuild import rebuild
@@ -15,7 +16,7 @@ from projections.store import VIEWS
 from projections.view import View
 from projections.watcher import NOBODY, Watcher
 
-_OURS = ("view_set", "views", "rebuilds", "log_attested", "log_cosignatures", "checks")
+_OURS = ("view_set", "views", "rebuilds", "log_attested", "log_cosignatures", "checks", "order_search", "followed")
 ANOTHER_RELEASES = "The database was made by another release of the ledger; this one does not understand it."
 
 
@@ -31,7 +32,7 @@ def migrate(database: Database, known: Sequence[View] = VIEWS, *, watcher: Watch
         if exists(cursor, database.dialect, "ledger_schema") and schema_version(cursor) != SCHEMA_VERSION:
             raise SettingsError(ANOTHER_RELEASES)
         create_schema(cursor, database.dialect)
-        for statement in shadows.DDL:
+        for statement in (*shadows.DDL, *searchable.DDL):
             cursor.execute(for_dialect(statement, database.dialect))
         try:
             absent = _absent(cursor, database, known)

@@ -1,9 +1,9 @@
-"""What the console shows at a glance, each by a bounded number of looks."""
+"""What the console shows at a glance: of small ledgers from the orders, of large ones from their counts by period."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -13,16 +13,25 @@ from ledger.storage import Cursor
 from projections.checks import LastCheck, last_checks
 from projections.health import moment_of
 from projections.live import LiveViews
-from projections.search import FoundOrder, OrderSearch, Sought
+from projections.search import FoundOrder, OrderSearch
+from projections.search_index import Sought
+from projections.searchable import PERIODS as COUNTED
+from projections.searchable import is_usable, positions
 
 LATEST = 5_000
-"""Orders that the figures by period are made of."""
+"""Orders that the figures by period are made of, where there are no more, or the counts lack too much."""
 
 PERIODS, FEWEST = 24, 8
 """As many periods are told of at most, and at least where that is known of so many."""
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-_WIDTHS = (_MINUTE, 5 * _MINUTE, 15 * _MINUTE, _HOUR, 6 * _HOUR, _DAY, 7 * _DAY)
+_WEEK = 7 * _DAY
+_WIDTHS = (
+    *(_MINUTE, 5 * _MINUTE, 15 * _MINUTE, _HOUR, 6 * _HOUR),
+    *(_DAY, _WEEK, 4 * _WEEK, 13 * _WEEK, 52 * _WEEK),
+)
+_REST = {"day": "T00:00:00Z", "hour": ":00:00Z"}  # of the moment at which a period of this width begins
+_COUNTS = f"SELECT starts, status, orders, amount FROM {COUNTED.name} WHERE width = ? ORDER BY starts, status"
 _MONDAY = datetime(1970, 1, 5, tzinfo=UTC)  # from where all widths fall on whole hours, days and weeks
 
 
@@ -46,8 +55,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """``minute`` and ``hour``: events of the last minute and hour. ``series`` is made of the ``latest`` newest orders,
-    and has whole periods only."""
+    """``minute`` and ``hour``: events of the last minute and hour.
+
+    ``series`` is made of ``counted`` orders. These are ``all`` of them, as they were after the event at ``upto``; or
+    the newest ones as they are now, by whole periods.
+    """
 
     head: int
     minute: int
@@ -55,7 +67,19 @@ class Overview:
     checkpoint: tuple[int, str] | None
     checks: Sequence[LastCheck]
     series: Series
-    latest: int
+    counted: int
+    all: bool
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """So many orders that were placed at a moment, or from then on in a period, and have one status now."""
+
+    moment: datetime
+    status: Status
+    orders: int
+    amount: int
 
 
 class OverviewReads:
@@ -69,7 +93,7 @@ class OverviewReads:
 
     def now(self) -> Overview:
         """Everything, as it is now."""
-        page = self._search.page(Sought(), None, self._latest)
+        series, counted, of_all, upto = self._series()
         with self._views.database.read() as cursor:
             head = int(cursor.execute("SELECT coalesce(max(position), 0) FROM events")[0][0])
             now = self._clock()
@@ -77,35 +101,62 @@ class OverviewReads:
             rows = cursor.execute("SELECT size, signed_at FROM log_checkpoints ORDER BY size DESC LIMIT 1")
             checks = last_checks(cursor)
         checkpoint = (rows[0][0], rows[0][1]) if rows else None
-        series = series_of(page.orders, cut_off=page.before is not None)
-        return Overview(head, minute, hour, checkpoint, checks, series, len(page.orders))
+        return Overview(head, minute, hour, checkpoint, checks, series, counted, of_all, upto)
+
+    def _series(self) -> tuple[Series, int, bool, int]:
+        """The series; of how many orders; whether these are all; up to which position."""
+        with self._views.snapshot() as (cursor, _):
+            position, head = positions(cursor)
+            days = _counts(cursor, "day") if is_usable(position, head) else []
+            counted = sum(each.orders for each in days)
+            if counted > self._latest:
+                few = (days[-1].moment - days[0].moment) / _DAY < FEWEST
+                placed = _counts(cursor, "hour") if few else days
+                return series_of(placed, at_least=_HOUR if few else _DAY), counted, True, position
+        page = self._search.page(Sought(), None, self._latest)
+        cut_off = page.before is not None
+        return series_of(list(_each(page.orders)), cut_off=cut_off), len(page.orders), not cut_off, head
 
 
-def series_of(orders: Sequence[FoundOrder], *, cut_off: bool) -> Series:
-    """The orders by periods as long as it takes for all of them to fit. ``cut_off``: there are older ones."""
-    placed = [(datetime.fromisoformat(order.placed_at), order) for order in orders if order.placed_at]
+def series_of(placed: Sequence[Placed], *, cut_off: bool = False, at_least: timedelta = _MINUTE) -> Series:
+    """The orders by periods as long as it takes for all of them to fit, and not shorter than ``at_least``.
+
+    ``cut_off``: there are older ones.
+    """
     if not placed:
         return Series(_DAY, [])
-    first, last = min(placed, key=_moment)[0], max(placed, key=_moment)[0]
-    width = next((each for each in _WIDTHS if (last - first) / each <= PERIODS - 1), _WIDTHS[-1])
+    first, last = min(each.moment for each in placed), max(each.moment for each in placed)
+    fitting = (each for each in _WIDTHS if each >= at_least and (last - first) / each <= PERIODS - 1)
+    width = next(fitting, _WIDTHS[-1])
     newest = (last - _MONDAY) // width
     oldest = max((first - _MONDAY) // width, newest - PERIODS + 1)
     if not cut_off:
         oldest = min(oldest, newest - FEWEST + 1)
     counts: dict[int, Counter[Status]] = {number: Counter() for number in range(oldest, newest + 1)}
     amounts = Counter[int]()
-    for moment, order in placed:
-        number = (moment - _MONDAY) // width
+    for each in placed:
+        number = (each.moment - _MONDAY) // width
         if number >= oldest:
-            counts[number][order.status] += 1
-            amounts[number] += order.amount
+            counts[number][each.status] += each.orders
+            amounts[number] += each.amount
     if cut_off and newest > oldest:
         del counts[oldest]  # there are more of it
     return Series(width, [Period(_MONDAY + n * width, counted, amounts[n]) for n, counted in counts.items()])
 
 
-def _moment(placed: tuple[datetime, FoundOrder]) -> datetime:
-    return placed[0]
+def _each(orders: Sequence[FoundOrder]) -> Iterator[Placed]:
+    for order in orders:
+        if order.placed_at:
+            yield Placed(datetime.fromisoformat(order.placed_at), order.status, 1, order.amount)
+
+
+def _counts(cursor: Cursor, width: str) -> list[Placed]:
+    """The counts of this width, the earliest first."""
+    rows = cursor.execute(_COUNTS, (width,))
+    return [
+        Placed(datetime.fromisoformat(f"{starts}{_REST[width]}"), Status(status), orders, amount)
+        for starts, status, orders, amount in rows
+    ]
 
 
 def _position_at(cursor: Cursor, head: int, moment: datetime) -> int:

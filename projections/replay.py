@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -45,9 +45,10 @@ INTENTS = View(
 
 @dataclass
 class Replay:
-    """A view's replay: where its rows go, and which events could not be taken in."""
+    """A view's replay, up to a position if there is one: where its rows go, and which events could not be taken in."""
 
     view: View
+    upto: int | None = None
     table: Table = field(init=False)
     poison: list[Poison] = field(default_factory=list)
 
@@ -59,6 +60,9 @@ class Replay:
 
         ``facts`` are those of the events as far as they can be decoded.
         """
+        if self.upto is not None and events and events[-1].position > self.upto:
+            events = [event for event in events if event.position <= self.upto]
+            facts = facts[: len(events)]
         if len(facts) == len(events):
             try:
                 self._write(cursor, facts)
@@ -81,9 +85,11 @@ class Replay:
                     raise IntegrityError("rows are changed that were never made")
 
 
-def replay(cursor: ScratchCursor, views: Sequence[View], tell: Tell, *, page: int = PAGE) -> list[Replay]:
-    """Replays the whole log for these views, ``page`` events at a time."""
-    replays = [Replay(view) for view in views]
+def replay(
+    cursor: ScratchCursor, views: Sequence[View], tell: Tell, *, page: int = PAGE, upto: Mapping[str, int] | None = None
+) -> list[Replay]:
+    """Replays the log for these views, ``page`` events at a time; for those named in ``upto`` to that position only."""
+    replays = [Replay(view, (upto or {}).get(view.name)) for view in views]
     for each in replays:
         cursor.create(each.table)
     handled = frozenset(type for view in views for type in view.handlers)

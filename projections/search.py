@@ -1,7 +1,8 @@
 """The search for orders, for staff and auditors: newest first, page by page.
 
-A page looks through a bounded number of orders, by key, and says how far it has come: what matches little takes more
-pages, and none costs more than another. A user's orders are found by their index, in one status, too.
+A user's orders, in one status too, are found by the index of the order view, and all others in the view of the search,
+which follows the log. What it finds is shown as it is now. While it is being made a page looks through a bounded number
+of the orders themselves, and says how far it has come.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import re
 from dataclasses import dataclass
 
 from ledger.statuses import Status
+from ledger.storage import Cursor
 from ledger.storage.tables import Row
-from projections.live import LiveViews
+from projections.live import LiveSet, LiveViews
 from projections.orders import newest_first
+from projections.search_index import FEW, INDEXED, IndexedSearch, Sought
+from projections.searchable import is_usable, positions
 
 SCANNED = 10_000
-"""Orders that one page looks through at most."""
+"""Orders that one page looks through at most while the view of the search is not there."""
 
 # Of the document only its ends are read: what is between is as long as the order.
 _HEAD, _TAIL = 120, 40
@@ -25,19 +29,6 @@ _COLUMNS = (
 )
 _placed_at = re.compile(r'"date":"([^"]+)"').search
 _amount = re.compile(r'"amountInCents":(\d+)$').search
-
-
-@dataclass(frozen=True, slots=True)
-class Sought:
-    """Which orders: ``None`` is any. Times are as events write them, and as the first to be in and the first to be out;
-    amounts are in cents, both ends included."""
-
-    user: int | None = None
-    status: Status | None = None
-    placed_from: str | None = None
-    placed_before: str | None = None
-    amount_from: int | None = None
-    amount_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +45,52 @@ class FoundOrder:
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """Orders, newest first. ``before``: below which id to go on (``None``: nothing is left); ``looked_at``: how many
-    orders the page has looked through."""
+    """Orders, newest first. ``before``: after which id to go on (``None``: nothing is left); ``looked_at``: how many
+    orders the page has looked through, 0 when an index had them; ``upto``: from the event after this position on,
+    orders may not be found yet (``None``: all are)."""
 
     orders: list[FoundOrder]
     before: int | None
     looked_at: int
+    upto: int | None = None
 
 
 class OrderSearch:
     """The queries of the search. Every method may raise StorageUnavailable."""
 
-    def __init__(self, views: LiveViews, *, scanned: int = SCANNED) -> None:
+    def __init__(self, views: LiveViews, *, scanned: int = SCANNED, indexed: int = INDEXED, few: int = FEW) -> None:
         self._views = views
         self._scanned = scanned
+        self._indexed = indexed
+        self._few = few
 
     def page(self, sought: Sought, before: int | None, limit: int) -> SearchPage:
-        """At most ``limit`` of the orders with ids below ``before`` that are sought, as far as one page looks."""
+        """At most ``limit`` of the orders that are sought and older than the one with the id ``before``, as far as one
+        page looks."""
         equal: dict[str, object] = {}
         if sought.user is not None:
             equal = {"user_id": sought.user} | ({"status": sought.status.value} if sought.status else {})
-        by_key, parameters = newest_first(self._views.database.dialect, equal, before)
         nothing_else = sought == Sought(sought.user, sought.status if equal else None)
+        page = None if nothing_else else self._followed_page(sought, before, limit)
+        return page or self._scanned_page(sought, equal, before, limit, nothing_else=nothing_else)
+
+    def _followed_page(self, sought: Sought, before: int | None, limit: int) -> SearchPage | None:
+        """The page as the view of the search has it; ``None`` when that lacks too much."""
+        with self._views.snapshot() as (cursor, live):
+            position, head = positions(cursor)
+            if not is_usable(position, head):
+                return None
+            search = IndexedSearch(cursor, self._views.database.dialect, indexed=self._indexed, few=self._few)
+            rows, looked_at, further = search.found(sought, before, limit)
+            now = _present(cursor, live, [row[0] for row in rows])
+        orders = [_followed(row, *now[row[0]]) for row in rows if row[0] in now]
+        shown = [each for each in orders if sought.status in {None, each.status}]
+        return SearchPage(shown, further, looked_at, None if position == head else position)
+
+    def _scanned_page(
+        self, sought: Sought, equal: dict[str, object], before: int | None, limit: int, *, nothing_else: bool
+    ) -> SearchPage:
+        by_key, parameters = newest_first(self._views.database.dialect, equal, before)
         most = min(self._scanned, limit + 1) if nothing_else else self._scanned
         rows = self._views.read(f"SELECT {_COLUMNS} FROM {{orders}} {by_key} LIMIT ?", (*parameters, most))
         found: list[FoundOrder] = []
@@ -85,6 +100,20 @@ class OrderSearch:
                 if len(found) == limit and looked_at < len(rows):
                     return SearchPage(found, order.order_id, looked_at)
         return SearchPage(found, rows[-1][0] if len(rows) == most else None, len(rows))
+
+
+def _present(cursor: Cursor, live: LiveSet, order_ids: list[int]) -> dict[int, tuple[str, int]]:
+    """The status and version that these orders have now."""
+    if not order_ids:
+        return {}
+    marks = ", ".join("?" * len(order_ids))
+    query = live.named(f"SELECT order_id, status, version FROM {{orders}} WHERE order_id IN ({marks})")
+    return {order_id: (status, version) for order_id, status, version in cursor.execute(query, order_ids)}
+
+
+def _followed(row: Row, status: str, version: int) -> FoundOrder:
+    order_id, user_id, _, placed_at, amount = row
+    return FoundOrder(order_id, user_id, Status(status), version, placed_at, amount)
 
 
 def _may_match(row: Row, sought: Sought) -> bool:

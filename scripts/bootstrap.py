@@ -42,6 +42,7 @@ from projections.overview import OverviewReads
 from projections.payments import PaymentReads
 from projections.proofs import ProofReads
 from projections.search import OrderSearch
+from projections.search_follower import SearchFollower
 from projections.store import VIEWS
 from projections.transparency import Follower
 from projections.watcher import NOBODY, Watcher
@@ -90,6 +91,10 @@ class Runtime:
         signers = log_signers(self.settings)
         origin = log_origin(self.settings, signers)
         return Follower(self.database, signers, origin, clock=utc_now)
+
+    def search_follower(self) -> SearchFollower:
+        """What keeps the view of the search."""
+        return SearchFollower(self.database)
 
     def app(self, stopping: Callable[[], bool] = lambda: False) -> Flask:
         """The HTTP API on this ledger, in a process that may be ``stopping``."""

@@ -1,15 +1,17 @@
-"""Following the log for its transparency log: the thread that every worker has, and ``follow``."""
+"""Following the log, for its transparency log and the view of the search: threads of every worker, and ``follow``."""
 
 from __future__ import annotations
 
 import logging
 import signal
 from threading import Event, Thread
+from typing import Protocol
 
 import click
 
 from ledger.errors import MalformedProof, NotProven, StorageUnavailable
-from projections.transparency import Follower
+from projections.health import SEARCH, TREE, in_sentence
+from projections.poison import PoisonEvent
 from scripts.bootstrap import build
 from scripts.context import Session, pass_session
 from scripts.logs import log_to_stderr
@@ -22,7 +24,14 @@ _STOP_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
-def keep_following(follower: Follower, stopped: Event) -> None:
+class Steps(Protocol):
+    """A follower."""
+
+    def step(self) -> bool:
+        """Follows for one batch; answers whether there may be more to follow at once."""
+
+
+def keep_following(follower: Steps, stopped: Event, name: str = TREE) -> None:
     """Follows until it is stopped. An outage is waited out, and a log that was changed is told again and again."""
     while not stopped.is_set():
         pause = POLL_SECONDS
@@ -30,9 +39,9 @@ def keep_following(follower: Follower, stopped: Event) -> None:
             if follower.step():
                 continue
         except StorageUnavailable as error:
-            _log.warning("the transparency log waits for the database: %s", error)
-        except (NotProven, MalformedProof) as error:
-            _log.error("the transparency log stands still: %s", error)
+            _log.warning("%s waits for the database: %s", in_sentence(name), error)
+        except (NotProven, MalformedProof, PoisonEvent) as error:
+            _log.error("%s stands still: %s", in_sentence(name), error)
             pause = ALARM_SECONDS
         stopped.wait(pause)
 
@@ -40,17 +49,17 @@ def keep_following(follower: Follower, stopped: Event) -> None:
 class Following(Thread):
     """A thread that follows. It ends when it is stopped, or by an error that nobody thought of, which it logs."""
 
-    def __init__(self, follower: Follower) -> None:
-        super().__init__(name="transparency-log", daemon=True)
+    def __init__(self, follower: Steps, name: str = TREE) -> None:
+        super().__init__(name=name, daemon=True)
         self._follower = follower
         self._stopped = Event()
 
     def run(self) -> None:
         """Follows."""
         try:
-            keep_following(self._follower, self._stopped)
+            keep_following(self._follower, self._stopped, self.name)
         except Exception:
-            _log.critical("the follower of the transparency log has ended", exc_info=True)
+            _log.critical("the follower of %s has ended", in_sentence(self.name), exc_info=True)
 
     def stop(self) -> None:
         """Ends the thread after the step that it is in."""
@@ -62,19 +71,25 @@ class Following(Thread):
 @click.option("--once", is_flag=True, help="Follow what is there now, and end.")
 @pass_session
 def follow(session: Session, once: bool) -> None:
-    """Keep the transparency log, as the workers of serve do: for a ledger that is not served, or beside one."""
+    """Keep the transparency log and the view of the search, as the workers of serve do: for a ledger that is not
+    served, or beside one."""
     with build(session.settings) as runtime:
         runtime.require_ready()
         follower = runtime.follower()
+        search = runtime.search_follower()
         if once:
-            while follower.step():
-                pass
+            for steps in (follower.step, search.step):
+                while steps():
+                    pass
         else:
             stopped = Event()
             log_to_stderr(session.settings.log_level, as_json=session.settings.logs_json)
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, lambda *_: stopped.set())
             session.say("Following the log. Stop with Ctrl-C.")
+            beside = Following(search, SEARCH)
+            beside.start()
             keep_following(follower, stopped)
+            beside.stop()
         sizes = runtime.services.health.log_sizes()
     session.say(f"The tree has {sizes.tree:,} events; the latest checkpoint covers {sizes.checkpoint:,}.")

@@ -20,6 +20,8 @@ from projections.parallel import Workers
 from projections.poison import Poison, SetAside
 from projections.rebuild import rebuild as rebuild_view
 from projections.rebuild import roll_back
+from projections.search_follower import rebuild_search
+from projections.searchable import VIEW as SEARCH
 from projections.store import VIEWS
 from projections.view import View
 from projections.watcher import Progress, Watcher
@@ -27,7 +29,7 @@ from scripts.bootstrap import Runtime, build
 from scripts.context import Session, WholeNumber, pass_session
 from scripts.progress import Tell, watched
 
-_VIEWS = {view.name: view for view in VIEWS}
+_VIEWS = {view.name: view for view in (*VIEWS, SEARCH)}
 
 
 @click.command("rebuild")
@@ -62,13 +64,17 @@ def rebuild(
     """Make VIEW, or all views, again from the log, while the ledger serves. The former table is kept for --rollback."""
     if rollback and (view is None or skip_poison is not None):
         raise click.UsageError("--rollback takes a VIEW, and no --skip-poison.")
+    if view == SEARCH.name and (rollback or skip_poison is not None or workers > 1):
+        raise click.UsageError(f"{SEARCH.name} follows the log: it takes no --rollback, --skip-poison or --workers.")
     skipped = 0
     with build(session.settings) as runtime, _source(runtime, workers) as source:
         _require_schema(runtime)
-        for each in [_VIEWS[view]] if view else VIEWS:
+        for each in [_VIEWS[view]] if view else _VIEWS.values():
             began = time.monotonic()
             with watched(session, as_json=as_json) as tell:
-                if rollback:
+                if each is SEARCH:
+                    ended = rebuild_search(runtime.database, Watcher(tell=tell))
+                elif rollback:
                     ended = roll_back(runtime.database, each, VIEWS, watcher=Watcher(tell=tell))
                 else:
                     ended = _rebuilt(runtime, each, tell, skip_poison, source)

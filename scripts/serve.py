@@ -21,6 +21,7 @@ from gunicorn.app.base import BaseApplication
 from ledger.actor import Role
 from ledger.errors import SettingsError
 from ledger.settings import Settings
+from projections.health import SEARCH
 from projections.watcher import Watcher
 from scripts.bootstrap import Runtime, build, check_extras, token_verifier
 from scripts.context import Session, WholeNumber, pass_session
@@ -49,7 +50,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._addresses = addresses
         self._announce = announce
         self._runtime: Runtime | None = None
-        self._following: Following | None = None
+        self._following: list[Following] = []
         self._worker: Any = None
         super().__init__()
 
@@ -97,15 +98,19 @@ class Server(BaseApplication):  # type: ignore[misc]
     def _worker_ready(self, worker: Any) -> None:
         self._worker = worker
         if self._runtime is not None:
-            self._following = Following(self._runtime.follower())
-            self._runtime.services.health.watch(self._following.is_alive)
-            self._following.start()
+            self._following = [
+                Following(self._runtime.follower()),
+                Following(self._runtime.search_follower(), SEARCH),
+            ]
+            for each in self._following:
+                self._runtime.services.health.watch(each.is_alive, each.name)
+                each.start()
         if worker.age == 1:  # workers are numbered for ever: said once, when requests are really answered
             self._announce(_url(worker.sockets[0].getsockname()))
 
     def _worker_gone(self, _server: Any, _worker: Any) -> None:
-        if self._following is not None:
-            self._following.stop()
+        for each in self._following:
+            each.stop()
         if self._runtime is not None:
             self._runtime.close()
 

@@ -16,7 +16,7 @@ from api.problems import Refusal
 from api.services import Services
 from ledger.errors import LedgerError
 from ledger.statuses import Status, parse_status
-from projections.search import Sought
+from projections.search_index import Sought
 
 LIMIT = 50
 _FIELDS = ("id", "user", "status", "from", "to", "min", "max")

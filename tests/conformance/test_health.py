@@ -11,6 +11,7 @@ from ledger.statuses import Status
 from ledger.storage import open_database
 from projections.health import Health
 from projections.migrate import migrate
+from projections.search_follower import SearchFollower
 from projections.transparency import Follower
 from tests.support.busy import EVENTS, log_key, make_busy
 from tests.support.storages import STAFF, Store
@@ -34,7 +35,8 @@ def told(found: Health) -> list[str]:
 
 def follow(store: Store, *keys: object) -> None:
     follower = Follower(store.database, keys, KEY.name, clock=store.ports.clock)  # type: ignore[arg-type]
-    while follower.step():
+    search = SearchFollower(store.database)
+    while follower.step() or search.step():
         pass
 
 
@@ -54,14 +56,15 @@ def test_a_ledger_that_keeps_up_has_no_symptoms(store: Store) -> None:
 def test_a_follower_that_is_behind_its_bound(store: Store) -> None:
     make_busy(store)
     late = told(health(store, later=1000))
-    assert [line.partition(" is ")[0] for line in late] == ["The transparency log", "The signed checkpoint"]
+    names = ["The transparency log", "The signed checkpoint", "The view of the search"]
+    assert [line.partition(" is ")[0] for line in late] == names
     assert f"{EVENTS:,} events behind, the first of which has waited for 1,0" in late[0]
 
     follow(store)
     assert [line.partition(" is ")[0] for line in told(health(store, later=1000))] == ["The signed checkpoint"]
     assert told(health(store, later=1000, signs=False)) == []
     states = health(store, later=1000).followers()
-    assert [(state.position, state.head) for state in states] == [(EVENTS, EVENTS), (0, EVENTS)]
+    assert [(state.position, state.head) for state in states] == [(EVENTS, EVENTS), (0, EVENTS), (EVENTS, EVENTS)]
     assert states[0].behind == timedelta(0) < states[1].behind
 
 
@@ -70,7 +73,7 @@ def test_a_bound_is_a_matter_of_time_and_not_of_events(store: Store) -> None:
     follow(store, KEY)
     store.ledger.change_status(4, Status.CANCELLED, actor=STAFF, cause=Cause())
     assert told(health(store, later=30)) == []
-    assert len(told(health(store, later=90))) == 2
+    assert len(told(health(store, later=90))) == 3
 
 
 @pytest.mark.parametrize(
@@ -128,4 +131,4 @@ def test_looking_takes_one_connection_at_a_time(postgres_url: str) -> None:
 def test_the_clocks_of_servers_differ(store: Store) -> None:
     make_busy(store)
     early = Health(store.database, signs=True, clock=lambda: datetime(2020, 1, 1, tzinfo=UTC))
-    assert [state.behind for state in early.followers()] == [timedelta(0), timedelta(0)]
+    assert [state.behind for state in early.followers()] == [timedelta(0)] * 3

@@ -8,15 +8,16 @@ from itertools import pairwise
 
 import pytest
 
+from ledger.actor import Cause
 from ledger.statuses import Status
 from projections.checks import EVERYTHING, note_check
 from projections.live import LiveViews
-from projections.overview import FEWEST, PERIODS, OverviewReads, series_of
-from projections.search import FoundOrder
+from projections.overview import FEWEST, PERIODS, OverviewReads, Placed, series_of
+from projections.search_follower import SearchFollower
 from projections.store import VIEWS
 from projections.transparency import Follower
 from tests.support.busy import EVENTS, log_key, make_busy
-from tests.support.storages import Store
+from tests.support.storages import STAFF, Store
 
 KEY = log_key()
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -29,7 +30,7 @@ def overview(store: Store, *, later: float = 0, latest: int = 1000) -> OverviewR
 
 def test_an_empty_ledger(store: Store) -> None:
     found = overview(store).now()
-    assert (found.head, found.minute, found.hour, found.latest) == (0, 0, 0, 0)
+    assert (found.head, found.minute, found.hour, found.counted, found.all) == (0, 0, 0, 0, True)
     assert (found.checkpoint, list(found.checks), list(found.series.periods)) == (None, [], [])
 
 
@@ -74,14 +75,49 @@ def test_the_newest_orders_by_period(store: Store) -> None:
         Status.ORDER_PAID: 1,
         Status.PENDING: 1,
     }
-    assert overview(store, latest=3).now().latest == 3
+    newest = overview(store, latest=3).now()
+    assert (newest.counted, newest.all) == (3, False)  # the counts are not there yet
 
 
-def placed(*minutes: float) -> list[FoundOrder]:
+def test_all_orders_by_period_from_their_counts(store: Store) -> None:
+    make_busy(store)
+    whole = overview(store).now()
+    follower = SearchFollower(store.database, batch=3)
+    while follower.step():
+        pass
+    counted = overview(store, latest=3).now()
+    assert (counted.counted, counted.all, counted.upto) == (4, True, EVENTS)
+    assert counted.series.width == timedelta(hours=1)
+    last, before = counted.series.periods[-1], whole.series.periods
+    assert last.orders == before[-1].orders
+    assert last.amount == sum(period.amount for period in before)
+
+    store.ledger.change_status(4, Status.CANCELLED, actor=STAFF, cause=Cause())
+    late = overview(store, latest=3).now()
+    assert (late.upto, late.head) == (EVENTS, EVENTS + 1)
+    assert late.series == counted.series
+    assert follower.step() is False
+    now = overview(store, latest=3).now().series.periods[-1]
+    assert (now.orders[Status.CANCELLED], now.orders.get(Status.PENDING, 0)) == (2, 0)
+
+
+def test_old_ledgers_are_counted_by_the_day(store: Store) -> None:
+    make_busy(store)
+    plant = "INSERT INTO order_periods (width, starts, status, orders, amount) VALUES (?, ?, ?, ?, ?)"
+    with store.database.write() as cursor:
+        for year in range(1990, 2030):
+            cursor.execute(plant, ("day", f"{year}-06-01", "completed", year, 100 * year))
+        cursor.execute("UPDATE followed SET position = ?", (EVENTS,))
+    found = overview(store, latest=3).now()
+    assert (found.series.width, len(found.series.periods)) == (timedelta(weeks=52), PERIODS)
+    assert found.counted == sum(range(1990, 2030))
+    assert found.series.periods[-1].orders == {Status.COMPLETED: 2029}
+
+
+def placed(*minutes: float) -> list[Placed]:
     """Orders placed so many minutes before noon, a Monday's, of one dollar each."""
     moments = [NOON - timedelta(minutes=each) for each in minutes]
-    texts = [moment.isoformat(timespec="microseconds").replace("+00:00", "Z") for moment in moments]
-    return [FoundOrder(1, 1, Status.PENDING, 1, text, 100) for text in texts]
+    return [Placed(moment, Status.PENDING, 1, 100) for moment in moments]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +131,10 @@ def placed(*minutes: float) -> list[FoundOrder]:
         (5 * 24 * 60, timedelta(hours=6)),
         (14 * 24 * 60, timedelta(days=1)),
         (90 * 24 * 60, timedelta(days=7)),
-        (900 * 24 * 60, timedelta(days=7)),
+        (300 * 24 * 60, timedelta(weeks=4)),
+        (900 * 24 * 60, timedelta(weeks=13)),
+        (9000 * 24 * 60, timedelta(weeks=52)),
+        (90000 * 24 * 60, timedelta(weeks=52)),
     ],
 )
 def test_periods_are_as_long_as_it_takes(oldest: int, width: timedelta) -> None:

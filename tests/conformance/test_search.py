@@ -8,7 +8,8 @@ from ledger.actor import Actor, Cause, Role
 from ledger.cart import CartItem
 from ledger.statuses import Status
 from projections.live import LiveViews
-from projections.search import FoundOrder, OrderSearch, Sought
+from projections.search import FoundOrder, OrderSearch
+from projections.search_index import Sought
 from projections.store import VIEWS
 from tests.support.storages import STAFF, Store
 

@@ -166,7 +166,11 @@ def test_check_tells_what_differs_and_exits_with_1(tmp_path: Path, sqlite_shell:
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (("cats",), 1, "There is no view cats; there are orders, idempotency, payments, lead_boards, payment_intents."),
+        (
+            ("cats",),
+            1,
+            "There is no view cats; there are orders, idempotency, payments, lead_boards, payment_intents, ",
+        ),
         (("--seed", "1"), 2, "--seed goes with --sample."),
         (("orders", "--sample", "1"), 2, "VIEW and --sample exclude each other."),
     ],

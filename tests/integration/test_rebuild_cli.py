@@ -177,3 +177,20 @@ def test_migrate_says_what_is_to_be_rebuilt(shell: Shell, database_url: str) -> 
     told = shell.run("migrate")
     assert "payments: copying" in told.stderr
     assert told.stderr.endswith("The schema is up to date.\n")
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_view_of_the_search_is_made_again(shell: Shell, database_url: str) -> None:
+    shell.run("follow", "--once")
+    with opened_store(database_url) as store, store.database.write() as cursor:
+        cursor.execute("UPDATE order_search SET status = 'lost'")
+        cursor.execute("UPDATE order_periods SET orders = 7")
+    assert "order_search: row (1,): status 'lost'" in shell.run("check", "order_search", code=1).stdout
+    assert "order_search: rebuilt and in force, up to event" in shell.run("rebuild", "order_search").stderr
+    assert json.loads(shell.run("rebuild", "order_search", "--json").stdout.splitlines()[-1])["phase"] == "done"
+    shell.run("check")
+
+
+@pytest.mark.parametrize("option", [("--rollback",), ("--workers", "2"), ("--skip-poison", "x")])
+def test_what_a_view_that_follows_does_not_take(shell: Shell, option: tuple[str, ...]) -> None:
+    assert "order_search follows the log" in shell.run("rebuild", "order_search", *option, code=2).stderr

@@ -239,9 +239,10 @@ def test_of_very_many_faults_the_rest_are_counted(sound: Audited, monkeypatch: p
 
 
 def forget_the_tree(audited: Audited, *keys: Any) -> None:
-    """What somebody does who can write to the database: has tree and checkpoints made again, over what is there now."""
-    for table in ("log_tiles", "log_tree", "log_checkpoints", "log_keys"):
+    """What somebody does who can write to the database: has all that follows made again, over what is there now."""
+    for table in ("log_tiles", "log_tree", "log_checkpoints", "log_keys", "order_search", "order_periods"):
         audited.plant(f"DELETE FROM {table}")
+    audited.plant("UPDATE followed SET position = 0")
     audited.ledger.run("follow", "--once", LEDGER_LOG_KEY=",".join(key.secret_text for key in keys))
 
 

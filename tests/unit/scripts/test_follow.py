@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ledger.errors import NotProven, StorageUnavailable
-from projections.health import Health
+from projections.health import SEARCH, Health
 from scripts.follow import ALARM_SECONDS, POLL_SECONDS, Following, keep_following
 
 
@@ -80,6 +80,20 @@ def test_a_thread_that_has_died_is_noticed(health: Health, caplog: pytest.LogCap
 
     assert "The follower of the transparency log has ended" in next(iter(health.symptoms())).what
     assert "nobody thought of this" in caplog.text
+
+
+def test_each_follower_is_told_of_by_its_name(health: Health, caplog: pytest.LogCaptureFixture) -> None:
+    other = Following(stepping(RuntimeError("nobody thought of this")), SEARCH)
+    health.watch(lambda: True)
+    health.watch(other.is_alive, other.name)
+    other.start()
+    other.join()
+    stopped = Stopped(1)
+    keep_following(stepping(NotProven("changed")), stopped, SEARCH)  # type: ignore[arg-type]
+
+    assert next(iter(health.symptoms())).what == "The follower of the view of the search has ended."
+    assert "the follower of the view of the search has ended" in caplog.text
+    assert "the view of the search stands still: changed" in caplog.text
 
 
 def test_a_thread_ends_when_it_is_stopped() -> None:
