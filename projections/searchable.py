@@ -1,7 +1,7 @@
 """Orders as the console searches and counts them: one row an order, and how many were placed by hour and day.
 
-This view follows the log (see search_follower.py) instead of being written with it: its indexes cost appends nothing,
-and it is a moment late. ``followed`` says up to which position it is right; what is below 0 is being emptied.
+This view follows the log (see search_follower.py) instead of being written with it: no append waits for its
+indexes, and it is a moment late. ``followed`` says up to which position it is right; what is below 0 is being emptied.
 """
 
 from __future__ import annotations
