@@ -193,6 +193,46 @@ class ReceivedSchema(Strict):
     received = fields.Boolean(required=True)
 
 
+class EndpointSchema(Strict):
+    """A webhook endpoint, and how its deliveries stand."""
+
+    id = _required_text()
+    url = _required_text()
+    types = fields.List(fields.String(), required=True)
+    position = _required_integer(minimum=0)
+    disabled = fields.String(required=True, allow_none=True)
+    delivered = _required_integer(minimum=0)
+    waiting = _required_integer(minimum=0)
+    dead = _required_integer(minimum=0)
+    createdAt = _required_text(format="date-time")  # noqa: N815
+
+
+class NewEndpointSchema(EndpointSchema):
+    """A webhook endpoint with its secret, which is shown once."""
+
+    secret = _required_text()
+
+
+class SecretSchema(Strict):
+    """A new secret, which is shown once."""
+
+    secret = _required_text()
+
+
+class DeadWebhookSchema(Strict):
+    """A webhook that was given up: of which event, and what went wrong last."""
+
+    position = _required_integer(minimum=1)
+    stream = _required_text()
+    error = _required_text()
+
+
+class ReplayedSchema(Strict):
+    """How many webhooks are tried again."""
+
+    replayed = _required_integer(minimum=0)
+
+
 class LeadPlaceSchema(Strict):
     """A lead status at its place on the board, 1 being the first."""
 

@@ -15,6 +15,7 @@ from api.auth import TokenVerifier
 from api.callers import Callers
 from api.console.routes import ConsoleRoutes
 from api.docs import DocsRoutes
+from api.endpoints import EndpointRoutes
 from api.envelope import Envelope
 from api.event_stream import Places
 from api.history import HistoryRoutes
@@ -104,6 +105,7 @@ def create_app(
         TransparencyRoutes(services, callers, public=public_log),
         PaymentRoutes(services, callers),
         WebhookRoutes(services, metrics),
+        EndpointRoutes(services, callers),
         LeadRoutes(services, callers),
         ServiceRoutes(services, metrics),
         docs,

@@ -44,6 +44,13 @@ class Callers:
         note_audit(actor)
         return actor
 
+    def admin(self) -> Actor:
+        """The actor, who is an admin; raises Unauthenticated, and Refusal for anybody else."""
+        actor = self.actor()
+        if actor.role is not Role.ADMIN:
+            raise Refusal("forbidden", "Only admins do this.")
+        return actor
+
     def user(self) -> int:
         """The user for whom the authenticated actor asks; raises Unauthenticated."""
         user = self.actor().user

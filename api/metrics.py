@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as MEDIA_TYPE
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -17,6 +17,7 @@ from prometheus_client.values import MutexValue, ValueClass
 from ledger.errors import StorageUnavailable
 from ledger.observer import Command, TellEnd
 from projections.health import Health
+from projections.webhooks.endpoints import Endpoint
 
 __all__ = ["MEDIA_TYPE", "Metrics", "WebhookOutcome"]
 
@@ -163,7 +164,7 @@ class _Standing(Collector):
     def __init__(self, health: Health) -> None:
         self._health = health
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """What Prometheus is told; of what can't be read nothing."""
         yield from self._positions()
         try:
@@ -174,7 +175,7 @@ class _Standing(Collector):
         told = "What the newest rows of the views differ in from the log; 0 when they are at its end."
         yield GaugeMetricFamily("ledger_view_findings", told, findings)
 
-    def _positions(self) -> Iterator[GaugeMetricFamily]:
+    def _positions(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("ledger_storage_up", "Whether the database answers.")
         try:
             standing = self._health.standing()
@@ -209,3 +210,23 @@ class _Standing(Collector):
         for view, done in standing.rebuilds.items():
             rebuilt.add_metric((view,), done)
         yield rebuilt
+        yield from _deliveries(standing.endpoints)
+
+
+def _deliveries(endpoints: Sequence[Endpoint]) -> Iterator[Metric]:
+    label = ("endpoint",)
+    delivered = CounterMetricFamily("ledger_webhooks_delivered", "Webhooks that have arrived.", labels=label)
+    position = GaugeMetricFamily("ledger_webhook_position", "Up to where the log is queued.", labels=label)
+    waiting = GaugeMetricFamily("ledger_webhooks_waiting", "Webhooks to be sent, or sent again.", labels=label)
+    dead = GaugeMetricFamily("ledger_webhooks_dead", "Webhooks that were given up.", labels=label)
+    disabled = GaugeMetricFamily(
+        "ledger_webhook_endpoint_disabled", "Whether nothing is sent to the endpoint.", labels=label
+    )
+    for endpoint in endpoints:
+        key = (endpoint.id,)
+        delivered.add_metric(key, endpoint.delivered)
+        position.add_metric(key, endpoint.position)
+        waiting.add_metric(key, endpoint.waiting)
+        dead.add_metric(key, endpoint.dead)
+        disabled.add_metric(key, bool(endpoint.disabled))
+    yield from (delivered, position, waiting, dead, disabled)

@@ -37,6 +37,13 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
             "That is not a checkpoint of this log with a good cosignature of a witness that this ledger knows. Nothing "
             "was kept of it.",
         ),
+        "invalid-endpoint": ProblemType(
+            400,
+            "Invalid webhook endpoint",
+            "Webhooks are not sent to that URL: it is malformed, or its host can't be found or has an address that is "
+            "not public. Or there are as many endpoints as there may be. `errors` says which.",
+        ),
+        "no-such-endpoint": ProblemType(404, "No such webhook endpoint", "It was never registered, or is removed."),
         "not-proven-yet": ProblemType(
             404, "Not proven yet", "The event is recorded, and no signed checkpoint has it yet: ask again soon."
         ),

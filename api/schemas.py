@@ -13,6 +13,8 @@ from ledger.cart import MAX_AMOUNT_IN_CENTS, MAX_QUANTITY, CartItem
 from ledger.catalogue import MAX_ITEMS
 from ledger.leads import LEAD_STATUSES, LeadMove
 from ledger.statuses import Status
+from projections.webhooks.addresses import MAX_URL
+from projections.webhooks.payloads import TYPES
 
 IDS = {"minimum": 1, "maximum": MAX_INTEGER}
 AMOUNTS = {"minimum": 1, "maximum": MAX_AMOUNT_IN_CENTS}
@@ -88,6 +90,26 @@ class CosignedSchema(Strict):
     )
 
 
+class EndpointInputSchema(Strict):
+    """An endpoint of webhooks to be registered."""
+
+    url = fields.String(
+        required=True,
+        validate=validate.Length(1, MAX_URL),
+        metadata={"pattern": NO_NUL, "description": "Where to, beginning with https://."},
+    )
+    types = fields.List(
+        fields.String(validate=validate.OneOf(list(TYPES.values()))),
+        validate=validate.Length(max=len(TYPES)),
+        metadata={"description": "Which ones; none: all."},
+    )
+    after = fields.Integer(
+        strict=True,
+        metadata={"minimum": 0, "maximum": MAX_INTEGER, "description": "The position of the log to begin after."},
+        validate=validate.Range(0, MAX_INTEGER),
+    )
+
+
 class LeadMoveSchema(Strict):
     """A lead status and its place on the board."""
 
@@ -106,6 +128,7 @@ _STATUS_UPDATE = StatusUpdateSchema()
 _REFUND = RefundSchema()
 _PAYMENT_INTENT = PaymentIntentSchema()
 _COSIGNED = CosignedSchema()
+_ENDPOINT = EndpointInputSchema()
 _LEAD_MOVE = LeadMoveSchema()
 
 
@@ -146,6 +169,12 @@ def load_payment(body: object) -> int:
 def load_cosigned(body: object) -> bytes:
     """The note of a cosigned checkpoint."""
     return str(_load(_COSIGNED, body)["checkpoint"]).encode()
+
+
+def load_endpoint(body: object) -> tuple[str, list[str], int | None]:
+    """URL, types and the position to begin after, of an endpoint to be registered."""
+    data = _load(_ENDPOINT, body)
+    return data["url"], data.get("types", []), data.get("after")
 
 
 def load_lead_moves(body: object) -> list[LeadMove]:

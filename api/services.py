@@ -18,6 +18,7 @@ from projections.overview import OverviewReads
 from projections.payments import PaymentReads
 from projections.proofs import ProofReads
 from projections.search import OrderSearch
+from projections.webhooks.endpoints import Endpoints
 
 if TYPE_CHECKING:
     from ledger.payments.stripe_notices import StripeWebhooks  # imports the stripe library, which takes its time
@@ -40,6 +41,7 @@ class Services:
     proofs: ProofReads
     cosignatures: Cosignatures
     leads: LeadReads
+    endpoints: Endpoints
     catalogue: Catalogue
     currency: str
     health: Health

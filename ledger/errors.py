@@ -35,6 +35,16 @@ class InvalidArrangement(InvalidInput):
     code = "invalid-arrangement"
 
 
+class InvalidEndpoint(InvalidInput):
+    """A webhook endpoint that nothing is sent to."""
+
+    code = "invalid-endpoint"
+
+
+class UnknownEndpoint(LedgerError):
+    code = "no-such-endpoint"
+
+
 class UnknownStatus(LedgerError):
     code = "unknown-status"
 

@@ -38,6 +38,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("LEDGER_PROXIES", "0", "proxies in front, whose X-Forwarded-For tells addresses apart, 0 to 10"),
     Setting("LEDGER_MAX_LAG", "30", "seconds that a follower may be behind the log before /readyz says so, 1 to 86400"),
+    Setting("LEDGER_WEBHOOK_PRIVATE", "no", "yes: webhooks may go to private addresses, and without TLS"),
     Setting("LEDGER_BIND", "127.0.0.1:8000", "address:port that serve listens on"),
     Setting("LEDGER_WORKERS", "2", "worker processes of serve, 1 to 64"),
     Setting("LEDGER_THREADS", "16", "threads of each worker, 1 to 256"),
@@ -86,6 +87,7 @@ class Settings:
     rate_limit_store: str
     proxies: int
     max_lag: int
+    webhook_private: bool
     bind: str
     workers: int
     threads: int
@@ -139,6 +141,7 @@ class Settings:
             rate_limit_store=read.matching("LEDGER_RATE_LIMIT_STORE", r"memory://|rediss?://.+"),
             proxies=read.integer("LEDGER_PROXIES", 0, 10),
             max_lag=read.integer("LEDGER_MAX_LAG", 1, 86_400),
+            webhook_private=read.choice("LEDGER_WEBHOOK_PRIVATE", ("no", "yes")) == "yes",
             bind=read.matching("LEDGER_BIND", r"(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}|unix:.+"),
             workers=read.integer("LEDGER_WORKERS", 1, 64),
             threads=read.integer("LEDGER_THREADS", 1, 256),

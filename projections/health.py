@@ -14,8 +14,10 @@ from projections.migrate import missing
 from projections.sample import check_newest
 from projections.searchable import positions
 from projections.transparency import LogSizes, log_sizes
+from projections.webhooks.endpoints import Endpoint, registered
 
 TREE, CHECKPOINT, SEARCH = "The transparency log", "The signed checkpoint", "The view of the search"
+WEBHOOKS = "The queue of webhooks"
 MAX_LAG = timedelta(seconds=30)
 
 _ASKED = 20  # events, of which the first that says when it was recorded is enough
@@ -40,6 +42,7 @@ class Standing:
     followers: Sequence[FollowerState]
     checkpoint_age: timedelta | None
     rebuilds: Mapping[str, int]
+    endpoints: Sequence[Endpoint]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,20 @@ class Health:
         """What the newest rows of the views differ in from the log, see check_newest. Raises StorageUnavailable."""
         return list(check_newest(self._database))
 
+    def complaints(self) -> Iterator[Symptom]:
+        """What is wrong with those who are told by webhooks: theirs to mend, and nothing that keeps us from serving."""
+        for endpoint in self.standing().endpoints:
+            if endpoint.disabled:
+                yield Symptom(
+                    f"Webhook endpoint {endpoint.id} is disabled: {endpoint.disabled}.",
+                    f"`order-ledger webhooks enable {endpoint.id}` sends again, `remove` forgets it.",
+                )
+            if endpoint.dead:
+                yield Symptom(
+                    f"{endpoint.dead:,} webhooks to {endpoint.id} were given up.",
+                    f"`order-ledger webhooks dead {endpoint.id}` says why, `replay` tries again.",
+                )
+
     def followers(self) -> Sequence[FollowerState]:
         """The transparency log's tree, its signed checkpoints where there is a key, and the view of the search.
 
@@ -114,8 +131,9 @@ class Health:
             states.append(self._state(cursor, SEARCH, "order-search", max(0, positions(cursor)[0]), sizes.head))
             [(signed,)] = cursor.execute("SELECT max(signed_at) FROM log_checkpoints")
             rows = cursor.execute("SELECT view_name, position FROM rebuilds WHERE role = 'next'")
+            endpoints = registered(cursor)
         age = None if signed is None else max(timedelta(0), self._clock() - datetime.fromisoformat(signed))
-        return Standing(sizes, states, age, dict[str, int]((view, position) for view, position in rows))
+        return Standing(sizes, states, age, dict[str, int]((view, position) for view, position in rows), endpoints)
 
     def head(self) -> int:
         """The position of the log's last event, 0 when it is empty. Raises StorageUnavailable."""

@@ -16,7 +16,8 @@ from projections.store import VIEWS
 from projections.view import View
 from projections.watcher import NOBODY, Watcher
 
-_OURS = ("view_set", "views", "rebuilds", "log_attested", "log_cosignatures", "checks", "order_search", "followed")
+_FOLLOWED = ("log_attested", "log_cosignatures", "order_search", "followed", "webhook_endpoints")
+_OURS = ("view_set", "views", "rebuilds", "checks", *_FOLLOWED)
 ANOTHER_RELEASES = "The database was made by another release of the ledger; this one does not understand it."
 
 

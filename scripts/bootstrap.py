@@ -46,6 +46,9 @@ from projections.search_follower import SearchFollower
 from projections.store import VIEWS
 from projections.transparency import Follower
 from projections.watcher import NOBODY, Watcher
+from projections.webhooks.deliverer import Deliverer
+from projections.webhooks.endpoints import Endpoints
+from projections.webhooks.sending import sender
 from scripts.command_log import CommandLog
 from scripts.gateway import choose_gateway, make_webhooks
 from scripts.log_keys import log_origin, log_signers, log_witnesses
@@ -95,6 +98,12 @@ class Runtime:
     def search_follower(self) -> SearchFollower:
         """What keeps the view of the search."""
         return SearchFollower(self.database)
+
+    def deliverer(self) -> Deliverer:
+        """What delivers webhooks, until this runtime is closed."""
+        deliverer = Deliverer(self.database, sender(private=self.settings.webhook_private))
+        self.closers.append(deliverer.close)
+        return deliverer
 
     def app(self, stopping: Callable[[], bool] = lambda: False) -> Flask:
         """The HTTP API on this ledger, in a process that may be ``stopping``."""
@@ -174,6 +183,7 @@ def build(settings: Settings) -> Runtime:
         proofs=ProofReads(database),
         cosignatures=Cosignatures(database, log_witnesses(settings)),
         leads=LeadReads(views),
+        endpoints=Endpoints(database, private=settings.webhook_private),
         catalogue=catalogue,
         currency=settings.currency,
         health=Health(database, max_lag=timedelta(seconds=settings.max_lag), signs=bool(settings.log_keys)),

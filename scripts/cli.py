@@ -30,6 +30,7 @@ from scripts.serve import serve
 from scripts.settings_cmd import settings
 from scripts.tokens import token
 from scripts.verify import verify
+from scripts.webhooks import webhooks
 
 FAILED = 1
 USAGE = 2
@@ -83,6 +84,7 @@ for command in (
     cosign,
     follow,
     verify,
+    webhooks,
     bench,
 ):
     main.add_command(command)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
 
 from ledger.errors import LedgerError, SettingsError
 from projections.check import check
+from projections.health import Symptom
 from projections.watcher import Watcher
 from scripts.bootstrap import Runtime, build, token_verifier
 from scripts.check import told
@@ -74,7 +75,9 @@ def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
         yield f"database {without_password(settings.database_url)}", unready
         if not unready:
             head = runtime.services.health.head()
-            yield "followers and views", _faults(lambda: _symptoms(runtime))
+            health = runtime.services.health
+            yield "followers and views", _faults(lambda: _told(health.symptoms()))
+            yield "webhooks", _faults(lambda: _told(health.complaints()))
             yield f"log and views ({head:,} events)", _faults(lambda: list(told(check(runtime.database))))
 
 
@@ -96,8 +99,8 @@ def _database_faults(runtime: Runtime) -> list[str]:
     return [] if problem is None else [problem]
 
 
-def _symptoms(runtime: Runtime) -> list[str]:
-    return [f"{symptom.what} {symptom.remedy}" for symptom in runtime.services.health.symptoms()]
+def _told(symptoms: Iterable[Symptom]) -> list[str]:
+    return [f"{symptom.what} {symptom.remedy}" for symptom in symptoms]
 
 
 def _faults(look: Callable[[], list[str]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Following the log, for its transparency log and the view of the search: threads of every worker, and ``follow``."""
+"""Following the log, for its transparency log, the view of the search and webhooks: in every worker, and ``follow``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 import click
 
 from ledger.errors import MalformedProof, NotProven, StorageUnavailable
-from projections.health import SEARCH, TREE, in_sentence
+from projections.health import SEARCH, TREE, WEBHOOKS, in_sentence
 from projections.poison import PoisonEvent
 from scripts.bootstrap import build
 from scripts.context import Session, pass_session
@@ -71,8 +71,8 @@ class Following(Thread):
 @click.option("--once", is_flag=True, help="Follow what is there now, and end.")
 @pass_session
 def follow(session: Session, once: bool) -> None:
-    """Keep the transparency log and the view of the search, as the workers of serve do: for a ledger that is not
-    served, or beside one."""
+    """Keep the transparency log and the view of the search, and deliver webhooks, as serve does: for a ledger that is
+    not served, or beside one. With --once nothing is delivered."""
     with build(session.settings) as runtime:
         runtime.require_ready()
         follower = runtime.follower()
@@ -87,9 +87,11 @@ def follow(session: Session, once: bool) -> None:
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, lambda *_: stopped.set())
             session.say("Following the log. Stop with Ctrl-C.")
-            beside = Following(search, SEARCH)
-            beside.start()
+            beside = [Following(search, SEARCH), Following(runtime.deliverer(), WEBHOOKS)]
+            for thread in beside:
+                thread.start()
             keep_following(follower, stopped)
-            beside.stop()
+            for thread in beside:
+                thread.stop()
         sizes = runtime.services.health.log_sizes()
     session.say(f"The tree has {sizes.tree:,} events; the latest checkpoint covers {sizes.checkpoint:,}.")

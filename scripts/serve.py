@@ -21,7 +21,7 @@ from gunicorn.app.base import BaseApplication
 from ledger.actor import Role
 from ledger.errors import SettingsError
 from ledger.settings import Settings
-from projections.health import SEARCH
+from projections.health import SEARCH, WEBHOOKS
 from projections.watcher import Watcher
 from scripts.bootstrap import Runtime, build, check_extras, token_verifier
 from scripts.context import Session, WholeNumber, pass_session
@@ -101,6 +101,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             self._following = [
                 Following(self._runtime.follower()),
                 Following(self._runtime.search_follower(), SEARCH),
+                Following(self._runtime.deliverer(), WEBHOOKS),
             ]
             for each in self._following:
                 self._runtime.services.health.watch(each.is_alive, each.name)

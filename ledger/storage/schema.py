@@ -1,5 +1,6 @@
 """The write side's tables: the log, the payment intents, the counter of order ids and what is reserved of it; and the
-transparency log's, which a follower writes (projections/transparency.py).
+transparency log's, which a follower writes (projections/transparency.py); and who is told of orders, with the queue of
+what they are told (projections/webhooks/).
 
 ``events`` is append-only: nothing in this project updates or deletes a row of it. ``position`` is contiguous from 1.
 """
@@ -72,6 +73,28 @@ CREATE TABLE IF NOT EXISTS checks (
     checked_at text NOT NULL,
     head bigint NOT NULL,
     findings bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS webhook_endpoints (
+    id text PRIMARY KEY,
+    url text NOT NULL,
+    secret text NOT NULL,
+    former_secret text NOT NULL,
+    former_until text NOT NULL,
+    types text NOT NULL,
+    position bigint NOT NULL,
+    disabled text NOT NULL,
+    delivered bigint NOT NULL,
+    created_at text NOT NULL);
+CREATE TABLE IF NOT EXISTS webhook_deliveries (
+    endpoint text NOT NULL,
+    position bigint NOT NULL,
+    stream text NOT NULL,
+    attempts bigint NOT NULL,
+    next_at text NOT NULL,
+    dead bigint NOT NULL,
+    error text NOT NULL,
+    PRIMARY KEY (endpoint, position));
+CREATE INDEX IF NOT EXISTS webhook_deliveries_by_stream ON webhook_deliveries (endpoint, stream, position);
+CREATE INDEX IF NOT EXISTS webhook_deliveries_by_time ON webhook_deliveries (endpoint, dead, next_at);
 CREATE TABLE IF NOT EXISTS ledger_identity (id text NOT NULL);
 CREATE TABLE IF NOT EXISTS ledger_schema (version bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS view_set (generation bigint NOT NULL);

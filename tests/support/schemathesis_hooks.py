@@ -33,6 +33,8 @@ REFUSED_FOR_MEANING = {
     # No document says how to sign.
     "POST /webhooks/stripe": {"invalid-signature"},
     "POST /log/cosignatures": {"invalid-cosignature"},
+    # A URL that is none, or leads nowhere.
+    "POST /webhook-endpoints": {"invalid-endpoint"},
 }
 """By operation, the problem types of well-formed requests that the specification has refused for their meaning."""
 

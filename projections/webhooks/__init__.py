@@ -1,0 +1,1 @@
+"""Webhooks that tell others of orders, as https://www.standardwebhooks.com has them."""

@@ -1,0 +1,176 @@
+"""The queue of webhooks: a row for each event that an endpoint has not been told of yet.
+
+Rows and the endpoint's position commit together, so that no event is left out or queued twice. A row is claimed by
+moving its next attempt into the future: whoever dies while sending has only delayed it. Of an order only the first row
+that waits can be claimed, so that its events arrive in order; what was given up does not hold up the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ledger.clock import rfc3339
+from ledger.storage import Database
+from ledger.storage.log import COLUMNS, RecordedEvent
+from projections.webhooks.payloads import TYPES, payload
+
+BATCH = 500
+MOST_WAITING = 10_000
+"""Rows that may wait for one endpoint: beyond it the log waits, which forgets nothing."""
+
+LEASE = timedelta(seconds=60)
+"""Longer than sending takes: after it whoever has claimed a row is taken to be dead."""
+
+SCHEDULE = tuple(
+    timedelta(seconds=seconds)
+    for seconds in (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 22 * 3600)
+)
+"""Pauses between attempts: three days and an hour in all (the specification's own, but for the last)."""
+
+_DUE = (
+    "SELECT d.position, d.attempts, e.url, e.secret, e.former_secret, e.former_until"
+    " FROM webhook_deliveries AS d JOIN webhook_endpoints AS e ON e.id = d.endpoint"
+    " WHERE d.endpoint = ? AND d.dead = 0 AND d.next_at <= ? AND e.disabled = ''"
+    " AND NOT EXISTS (SELECT 1 FROM webhook_deliveries AS f"
+    " WHERE f.endpoint = d.endpoint AND f.stream = d.stream AND f.dead = 0 AND f.position < d.position)"
+    " ORDER BY d.next_at, d.position LIMIT ?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A webhook to be sent before ``until``. ``secrets`` sign it; ``attempts`` is this one's number."""
+
+    endpoint: str
+    position: int
+    attempts: int
+    url: str
+    secrets: tuple[str, ...]
+    body: str
+    until: datetime
+
+
+class Queue:
+    """The queries of delivery. Every method may raise StorageUnavailable."""
+
+    def __init__(self, database: Database, *, jitter: Callable[[], float]) -> None:
+        self._database = database
+        self._jitter = jitter
+        self._lock = " FOR UPDATE" if database.dialect == "postgres" else ""
+
+    def endpoints(self) -> list[str]:
+        """The ids of those that something may be sent to."""
+        with self._database.read() as cursor:
+            rows = cursor.execute("SELECT id FROM webhook_endpoints WHERE disabled = '' ORDER BY id")
+        return [row[0] for row in rows]
+
+    def fill(self, now: datetime) -> bool:
+        """Queues the next events for every endpoint; whether there may be more to queue."""
+        with self._database.read() as cursor:
+            rows = cursor.execute(
+                "SELECT id FROM webhook_endpoints WHERE disabled = ''"
+                " AND position < (SELECT coalesce(max(position), 0) FROM events) ORDER BY id"
+            )
+        more = False
+        for row in rows:
+            more = self._fill_one(row[0], now) or more
+        return more
+
+    def _fill_one(self, endpoint: str, now: datetime) -> bool:
+        with self._database.transaction() as cursor:
+            query = f"SELECT types, position FROM webhook_endpoints WHERE id = ?{self._lock}"
+            found = cursor.execute(query, (endpoint,))
+            waiting = "SELECT count(*) FROM webhook_deliveries WHERE endpoint = ? AND dead = 0"
+            if not found or cursor.execute(waiting, (endpoint,))[0][0] >= MOST_WAITING:
+                return False
+            types, position = json.loads(found[0][0]), found[0][1]
+            events = cursor.execute(
+                "SELECT position, stream, type FROM events WHERE position > ? ORDER BY position LIMIT ?",
+                (position, BATCH),
+            )
+            if not events:
+                return False
+            wanted = [row for row in events if row[2] in TYPES and (not types or TYPES[row[2]] in types)]
+            moment = rfc3339(now)
+            cursor.executemany(
+                "INSERT INTO webhook_deliveries (endpoint, position, stream, attempts, next_at, dead, error)"
+                " VALUES (?, ?, ?, 0, ?, 0, '')",
+                [(endpoint, row[0], row[1], moment) for row in wanted],
+            )
+            cursor.execute("UPDATE webhook_endpoints SET position = ? WHERE id = ?", (events[-1][0], endpoint))
+            return len(events) == BATCH
+
+    def claim(self, endpoint: str, now: datetime, limit: int) -> list[Delivery]:
+        """Takes at most so many of an endpoint's that are due, for as long as a lease lasts."""
+        claimed, moment = [], rfc3339(now)
+        with self._database.read() as cursor:
+            due = cursor.execute(_DUE, (endpoint, moment, limit))
+        for position, attempts, url, secret, former, former_until in due:
+            secrets = (secret, former) if former_until > moment else (secret,)
+            event = self._take(endpoint, position, attempts, now)
+            if event is None:
+                continue
+            try:
+                body = payload(event)
+            except (ValueError, LookupError, TypeError):  # it was written over: proofs and `check` say so, too
+                self._give_up(endpoint, position)
+                continue
+            claimed.append(Delivery(endpoint, position, attempts + 1, url, secrets, body, now + LEASE))
+        return claimed
+
+    def _give_up(self, endpoint: str, position: int) -> None:
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "UPDATE webhook_deliveries SET dead = 1, error = 'the event can not be read'"
+                " WHERE endpoint = ? AND position = ?",
+                (endpoint, position),
+            )
+
+    def _take(self, endpoint: str, position: int, attempts: int, now: datetime) -> RecordedEvent | None:
+        """The event, if nobody else was faster."""
+        with self._database.transaction() as cursor:
+            taken = cursor.execute(
+                "UPDATE webhook_deliveries SET attempts = ?, next_at = ?"
+                " WHERE endpoint = ? AND position = ? AND attempts = ? AND dead = 0 AND next_at <= ? RETURNING 1",
+                (attempts + 1, rfc3339(now + LEASE), endpoint, position, attempts, rfc3339(now)),
+            )
+            rows = cursor.execute(f"SELECT {COLUMNS} FROM events WHERE position = ?", (position,)) if taken else []
+        return RecordedEvent(*rows[0]) if rows else None
+
+    def delivered(self, delivery: Delivery) -> None:
+        """It has arrived: its row is not needed any more."""
+        with self._database.transaction() as cursor:
+            gone = cursor.execute(
+                "DELETE FROM webhook_deliveries WHERE endpoint = ? AND position = ? RETURNING 1",
+                (delivery.endpoint, delivery.position),
+            )
+            if gone:
+                counted = "UPDATE webhook_endpoints SET delivered = delivered + 1 WHERE id = ?"
+                cursor.execute(counted, (delivery.endpoint,))
+
+    def failed(self, delivery: Delivery, error: str, now: datetime) -> bool:
+        """It has not: when to try again, or that it is given up, which is answered."""
+        dead = delivery.attempts > len(SCHEDULE)
+        pause = timedelta(0) if dead else SCHEDULE[delivery.attempts - 1] * (1 + self._jitter())
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "UPDATE webhook_deliveries SET next_at = ?, dead = ?, error = ?"
+                " WHERE endpoint = ? AND position = ? AND attempts = ?",
+                (rfc3339(now + pause), int(dead), error[:200], delivery.endpoint, delivery.position, delivery.attempts),
+            )
+        return dead
+
+    def gone(self, delivery: Delivery) -> None:
+        """The endpoint says that it is not there any more (410): nothing is sent to it until somebody enables it."""
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "UPDATE webhook_endpoints SET disabled = 'it answered 410 Gone' WHERE id = ?", (delivery.endpoint,)
+            )
+            cursor.execute(
+                "UPDATE webhook_deliveries SET attempts = attempts - 1, next_at = ''"
+                " WHERE endpoint = ? AND position = ? AND dead = 0",
+                (delivery.endpoint, delivery.position),
+            )

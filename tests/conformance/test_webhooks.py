@@ -1,0 +1,346 @@
+"""Webhooks on every storage: what is told, to whom, in which order, how often, and what becomes of what fails."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from threading import Event
+
+import pytest
+from standardwebhooks import Webhook
+
+from ledger.actor import Cause
+from ledger.cart import CartItem
+from ledger.errors import InvalidEndpoint, UnknownEndpoint
+from ledger.statuses import Status
+from projections.webhooks import endpoints as registry
+from projections.webhooks.deliverer import EACH, Deliverer
+from projections.webhooks.endpoints import ROTATION, Endpoint, Endpoints
+from projections.webhooks.queue import LEASE, SCHEDULE
+from projections.webhooks.sending import Answer
+from tests.support.storages import CUSTOMER, STAFF, Store
+
+URL = "https://shop.example/hooks"
+OK, FAILS, GONE = Answer(204), Answer(500), Answer(410)
+
+
+@dataclass
+class Receiver:
+    """Takes the place of the network; ``answer`` is by URL and body."""
+
+    answer: Callable[[str, dict[str, object]], Answer] = lambda *_: OK
+    sent: list[tuple[str, Mapping[str, str], str]] = field(default_factory=list)
+
+    def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        self.sent.append((url, headers, body.decode()))
+        data: dict[str, object] = json.loads(body)["data"]
+        return self.answer(url, data)
+
+    @property
+    def positions(self) -> list[int]:
+        return [json.loads(body)["data"]["position"] for _, _, body in self.sent]
+
+
+class Bench:
+    """A ledger with its registry, a deliverer, and a clock that is set by hand."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.now = datetime.now(UTC)
+        self.receiver = Receiver()
+        self.endpoints = Endpoints(
+            store.database, private=False, resolver=lambda *_: ["93.184.216.34"], clock=lambda: self.now
+        )
+        self.deliverer = self.another()
+
+    def another(self, reached: Callable[[str], None] = lambda _: None) -> Deliverer:
+        return Deliverer(
+            self.store.database, self.receiver.send, clock=lambda: self.now, jitter=lambda: 0.0, reached=reached
+        )
+
+    def order(self) -> int:
+        return self.store.ledger.create_order([CartItem("1", 1)], actor=CUSTOMER, cause=Cause()).order_id
+
+    def move(self, order_id: int, status: str) -> None:
+        self.store.ledger.change_status(order_id, Status(status), actor=STAFF, cause=Cause())
+
+    def deliver(self) -> None:
+        while self.deliverer.step():
+            pass
+
+    def after(self, pause: timedelta) -> None:
+        self.now += pause
+        self.deliver()
+
+    def only(self) -> Endpoint:
+        [endpoint] = self.endpoints.all()
+        return endpoint
+
+
+@pytest.fixture
+def bench(store: Store) -> Bench:
+    return Bench(store)
+
+
+def test_an_order_is_told_from_beginning_to_end_and_nothing_twice(bench: Bench) -> None:
+    earlier = bench.order()
+    _, secret = bench.endpoints.register(URL)
+    order_id = bench.order()
+    bench.move(order_id, "cancelled")
+    bench.deliver()
+    bench.deliver()
+
+    told = [json.loads(body) for _, _, body in bench.receiver.sent]
+    assert [(each["type"], each["data"]["orderId"], each["data"]["version"]) for each in told] == [
+        ("order.created", order_id, 1),
+        ("order.status_changed", order_id, 2),
+    ]
+    assert told[0]["data"]["userId"] == CUSTOMER.user
+    assert told[0]["data"]["status"] == "pending"
+    assert (told[1]["data"]["previous"], told[1]["data"]["status"]) == ("pending", "cancelled")
+    assert earlier not in [each["data"]["orderId"] for each in told]
+    for url, headers, body in bench.receiver.sent:
+        assert url == URL
+        assert Webhook(secret).verify(body, dict(headers)) == json.loads(body)
+    assert len({headers["webhook-id"] for _, headers, _ in bench.receiver.sent}) == 2
+    endpoint = bench.only()
+    assert (endpoint.delivered, endpoint.waiting, endpoint.dead) == (2, 0, 0)
+    bench.store.assert_sound()
+
+
+def test_who_asks_for_it_is_told_of_what_was(bench: Bench) -> None:
+    first, second = bench.order(), bench.order()
+    bench.move(first, "cancelled")
+    bench.endpoints.register(URL, ["order.created"], after=0)
+    bench.deliver()
+
+    assert {json.loads(body)["data"]["orderId"] for _, _, body in bench.receiver.sent} == {first, second}
+    assert len(bench.receiver.sent) == 2
+    assert bench.only().position == 3
+
+
+def test_what_fails_is_tried_again_for_three_days_and_then_given_up(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    bench.receiver.answer = lambda *_: FAILS
+    bench.order()
+    bench.deliver()
+    for attempt, pause in enumerate(SCHEDULE, 1):
+        assert len(bench.receiver.sent) == attempt
+        bench.after(pause - timedelta(seconds=1))
+        assert len(bench.receiver.sent) == attempt, "too early"
+        bench.after(timedelta(seconds=1))
+    assert sum(SCHEDULE, timedelta()) >= timedelta(days=3)
+    assert len({headers["webhook-id"] for _, headers, _ in bench.receiver.sent}) == 1
+    endpoint = bench.only()
+    assert (endpoint.waiting, endpoint.dead) == (0, 1)
+    [letter] = bench.endpoints.dead(endpoint.id)
+    assert (letter.position, letter.error) == (1, "it answered 500")
+    assert bench.endpoints.dead(endpoint.id, after=1) == []
+
+    bench.after(timedelta(days=30))
+    assert len(bench.receiver.sent) == len(SCHEDULE) + 1
+    bench.receiver.answer = lambda *_: OK
+    assert bench.endpoints.replay(endpoint.id) == 1
+    bench.deliver()
+    assert len(bench.receiver.sent) == len(SCHEDULE) + 2
+    endpoint = bench.only()
+    assert (endpoint.delivered, endpoint.waiting, endpoint.dead) == (1, 0, 0)
+
+
+def test_an_order_waits_for_its_first_event_and_others_do_not(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    stuck, other = bench.order(), bench.order()
+    bench.move(stuck, "cancelled")
+    bench.move(other, "cancelled")
+    bench.receiver.answer = lambda _, data: FAILS if data["orderId"] == stuck else OK
+    bench.deliver()
+
+    assert sorted(bench.receiver.positions) == [1, 2, 4]
+    bench.receiver.answer = lambda *_: OK
+    bench.after(SCHEDULE[0])
+    assert bench.receiver.positions[3:] == [1, 3]
+
+
+def test_what_was_given_up_does_not_hold_up_its_order(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    order_id = bench.order()
+    bench.receiver.answer = lambda _, data: FAILS if data["version"] == 1 else OK
+    bench.deliver()
+    bench.move(order_id, "cancelled")
+    for pause in SCHEDULE:
+        assert 2 not in bench.receiver.positions
+        bench.after(pause)
+    assert bench.receiver.positions[-1] == 2
+
+
+def test_who_is_gone_is_left_alone_until_somebody_enables_it(bench: Bench) -> None:
+    endpoint, _ = bench.endpoints.register(URL)
+    bench.receiver.answer = lambda *_: GONE
+    order_id = bench.order()
+    bench.deliver()
+    bench.move(order_id, "cancelled")
+    bench.after(timedelta(days=30))
+
+    assert len(bench.receiver.sent) == 1
+    assert bench.only().disabled == "it answered 410 Gone"
+    bench.receiver.answer = lambda *_: OK
+    bench.endpoints.enable(endpoint.id)
+    bench.deliver()
+    assert bench.receiver.positions == [1, 1, 2]
+    assert (bench.only().disabled, bench.only().dead) == ("", 0)
+
+
+def test_a_new_secret_signs_beside_the_former_for_a_day(bench: Bench) -> None:
+    endpoint, former = bench.endpoints.register(URL)
+    secret = bench.endpoints.rotate(endpoint.id)
+    bench.order()
+    bench.deliver()
+    bench.now += ROTATION
+    bench.order()
+    bench.deliver()
+
+    (_, both, first), (_, alone, second) = bench.receiver.sent
+    assert [len(headers["webhook-signature"].split()) for headers in (both, alone)] == [2, 1]
+    Webhook(secret).verify(first, dict(both))
+    Webhook(former).verify(first, dict(both))
+    moment = datetime.fromtimestamp(int(alone["webhook-timestamp"]), UTC)
+    assert Webhook(secret).sign(alone["webhook-id"], moment, second) == alone["webhook-signature"]
+
+
+def test_who_dies_while_sending_delays_and_loses_nothing(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    bench.order()
+
+    def die(where: str) -> None:
+        if where == "claimed":
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        bench.another(die).step()
+    bench.deliver()
+    assert bench.receiver.sent == [], "it may still be sending"
+    bench.after(LEASE)
+    assert bench.receiver.positions == [1]
+
+
+def test_two_who_deliver_do_not_tell_twice(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    for _ in range(3 * EACH):
+        bench.order()
+    other = bench.another()
+    while bench.deliverer.step() | other.step():
+        pass
+    assert sorted(bench.receiver.positions) == list(range(1, 3 * EACH + 1))
+
+
+def test_who_was_held_up_leaves_it_to_others(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    bench.order()
+
+    def hold_up(where: str) -> None:
+        if where == "claimed":
+            bench.now += LEASE
+
+    late = bench.another(hold_up)
+    late.step()
+    late.close()
+    assert bench.receiver.sent == []
+    bench.deliver()
+    assert bench.receiver.positions == [1]
+
+
+def test_a_slow_endpoint_leaves_room_for_another(bench: Bench) -> None:
+    slow, quick = "https://slow.example/", "https://quick.example/"
+    bench.endpoints.register(slow)
+    bench.endpoints.register(quick)
+    for _ in range(30):
+        bench.order()
+    left, all_told = Counter({quick: 30}), Event()
+
+    def answer(url: str, _: dict[str, object]) -> Answer:
+        left[url] -= 1
+        if left[quick] == 0:
+            all_told.set()
+        return OK if url == quick or all_told.wait(30) else FAILS
+
+    bench.receiver.answer = answer
+    bench.deliver()
+    assert [endpoint.delivered for endpoint in bench.endpoints.all()] == [30, 30]
+    assert len(bench.receiver.sent) == 60
+
+
+def test_the_queue_of_one_endpoint_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("projections.webhooks.queue.MOST_WAITING", 2)
+    monkeypatch.setattr("projections.webhooks.queue.BATCH", 1)
+    bench.endpoints.register(URL)
+    bench.receiver.answer = lambda *_: FAILS
+    for _ in range(5):
+        bench.order()
+    bench.deliver()
+    assert (bench.only().waiting, bench.only().position) == (2, 2)
+    bench.receiver.answer = lambda *_: OK
+    bench.after(SCHEDULE[0])
+    assert sorted(set(bench.receiver.positions)) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"timestamp":"x"}'])
+def test_an_event_that_was_written_over_stops_nobody(bench: Bench, body: str) -> None:
+    endpoint, _ = bench.endpoints.register(URL)
+    bench.order()
+    bench.order()
+    with bench.store.database.write() as cursor:
+        cursor.execute("UPDATE events SET body = ? WHERE position = 1", (body,))
+    bench.deliver()
+    assert bench.receiver.positions == [2]
+    assert [letter.position for letter in bench.endpoints.dead(endpoint.id)] == [1]
+
+
+def test_what_is_removed_is_forgotten(bench: Bench) -> None:
+    endpoint, _ = bench.endpoints.register(URL)
+    bench.receiver.answer = lambda *_: FAILS
+    bench.order()
+    bench.deliver()
+    bench.endpoints.remove(endpoint.id)
+    bench.after(timedelta(days=1))
+    assert len(bench.receiver.sent) == 1
+    assert bench.endpoints.all() == []
+    with bench.store.database.read() as cursor:
+        assert cursor.execute("SELECT count(*) FROM webhook_deliveries") == [(0,)]
+
+
+@pytest.mark.parametrize("name", ["remove", "rotate", "enable", "replay", "dead", "get"])
+def test_an_endpoint_that_is_not_there(bench: Bench, name: str) -> None:
+    with pytest.raises(UnknownEndpoint, match="ep_none"):
+        getattr(bench.endpoints, name)("ep_none")
+
+
+def test_what_is_no_endpoint_is_refused_and_nothing_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unresolvable(*_: object) -> list[str]:
+        raise OSError("no such name")
+
+    inside = Endpoints(bench.store.database, private=False, resolver=lambda *_: ["127.0.0.1"])
+    nowhere = Endpoints(bench.store.database, private=False, resolver=unresolvable)
+    for refuse in (
+        lambda: bench.endpoints.register("http://shop.example/"),
+        lambda: bench.endpoints.register(URL, ["order.shipped"]),
+        lambda: inside.register(URL),
+        lambda: nowhere.register(URL),
+    ):
+        with pytest.raises(InvalidEndpoint):
+            refuse()
+    assert bench.endpoints.all() == []
+    monkeypatch.setattr(registry, "MAX_ENDPOINTS", 1)
+    bench.endpoints.register(URL)
+    with pytest.raises(InvalidEndpoint, match="1 endpoints already"):
+        bench.endpoints.register(URL)
+
+
+def test_a_position_that_is_still_to_come_is_now(bench: Bench) -> None:
+    bench.order()
+    bench.endpoints.register(URL, after=10**9)
+    bench.order()
+    bench.deliver()
+    assert bench.receiver.positions == [2]

@@ -1,0 +1,162 @@
+"""Sending webhooks over real sockets: what a receiver can do, and where nothing goes."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from projections.webhooks.sending import Answer, sender
+from tests.support.receiver import DROP, receiving
+
+TIMEOUT = 0.5
+send = sender(private=True, timeout=TIMEOUT)
+
+
+@contextmanager
+def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A port where each client is served so."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            client, _ = server.accept()
+            with client:
+                serve(client)
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+
+
+def test_it_arrives_as_it_was_signed() -> None:
+    with receiving() as receiver:
+        assert send(receiver.url, {"webhook-id": "msg_1"}, b'{"data":{}}') == Answer(204)
+        [received] = receiver.received()
+    assert (received.id, received.body) == ("msg_1", b'{"data":{}}')
+    assert received.headers["host"] == receiver.url.split("/")[2]
+
+
+@pytest.mark.parametrize("status", [200, 301, 307, 400, 410, 429, 500])
+def test_nothing_is_followed_or_repeated(status: int) -> None:
+    with receiving(lambda _: status) as receiver:
+        assert send(receiver.url, {"webhook-id": "msg_1"}, b"{}") == Answer(status)
+        assert len(receiver.received()) == 1
+
+
+def test_who_hangs_up() -> None:
+    with receiving(lambda _: DROP) as receiver:
+        assert send(receiver.url, {"webhook-id": "msg_1"}, b"{}").status == 0
+
+
+def test_who_is_not_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert send(f"http://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "NewConnectionError")
+
+
+def test_who_says_nothing() -> None:
+    over = threading.Event()
+    with listening(lambda _: over.wait(30) and None) as port:
+        assert send(f"http://127.0.0.1:{port}/", {}, b"{}").status == 0
+        over.set()
+
+
+def test_who_answers_byte_by_byte() -> None:
+    """Each byte comes in time, so that no time-out of a read ends it."""
+    ended = threading.Event()
+
+    def drip(client: socket.socket) -> None:
+        client.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+        try:
+            while not ended.wait(TIMEOUT / 5):
+                client.sendall(b"x")
+        except OSError:
+            ended.set()
+
+    with listening(drip) as port:
+        assert send(f"http://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "TimeoutError")
+        assert ended.wait(30)
+
+
+@pytest.mark.parametrize("answer", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\x00" * 100_000])
+def test_who_speaks_no_http(answer: bytes) -> None:
+    def serve(client: socket.socket) -> None:
+        client.recv(65536)
+        client.sendall(answer)
+
+    with listening(serve) as port:
+        assert send(f"http://127.0.0.1:{port}/", {}, b"{}").status == 0
+
+
+def test_a_name_that_leads_elsewhere_by_now() -> None:
+    """It was public when it was registered; it is looked at again, and connected to as it was looked at."""
+    guarded = sender(private=False, resolver=lambda *_: ["127.0.0.1"], timeout=TIMEOUT)
+
+    assert guarded("https://shop.example/", {}, b"{}") == Answer(0, "shop.example is at an address that is not public.")
+
+
+class Certified:
+    """A certificate of shop.example, of an authority of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "shop.example")])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("shop.example")]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        self.file, key_file = directory / "certificate.pem", directory / "key.pem"
+        self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._context.load_cert_chain(self.file, key_file)
+
+    def serve(self, client: socket.socket) -> None:
+        try:
+            with self._context.wrap_socket(client, server_side=True) as secure:
+                while b"{}" not in secure.recv(65536):
+                    pass
+                secure.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        except OSError:
+            return  # the client does not trust it
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "answer"),
+    [
+        ("shop.example", True, Answer(204)),
+        ("other.example", True, Answer(0, "CertificateError")),
+        ("shop.example", False, Answer(0, "SSLCertVerificationError")),
+    ],
+)
+def test_with_tls_the_name_counts_and_not_the_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, trusted: bool, answer: Answer
+) -> None:
+    certified = Certified(tmp_path)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certified.file))
+    with listening(certified.serve) as port:
+        secure = sender(private=True, resolver=lambda *_: ["127.0.0.1"], timeout=5)
+        assert secure(f"https://{host}:{port}/", {}, b"{}") == answer

@@ -1,0 +1,115 @@
+"""The registry of webhook endpoints over HTTP. What is delivered to them is in tests/conformance/test_webhooks.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+PATH = "/webhook-endpoints"
+URL = "https://93.184.216.34/hooks"
+
+
+@pytest.fixture
+def admin(tokens: Any) -> Any:
+    return tokens.headers(91, role="admin")
+
+
+def add(client: Any, admin: Any, **body: Any) -> Any:
+    response = client.post(PATH, headers=admin, json={"url": URL, **body})
+    assert response.status_code == 201, response.text
+    return response.json
+
+
+def test_an_endpoint_from_beginning_to_end(client: Any, admin: Any) -> None:
+    added = add(client, admin, types=["order.created"], after=0)
+    secret = added.pop("secret")
+
+    assert secret.startswith("whsec_")
+    assert client.get(PATH, headers=admin).json == [added]
+    assert {name: added[name] for name in ("url", "types", "position", "disabled", "delivered", "waiting", "dead")} == {
+        "url": URL,
+        "types": ["order.created"],
+        "position": 0,
+        "disabled": None,
+        "delivered": 0,
+        "waiting": 0,
+        "dead": 0,
+    }
+    one = f"{PATH}/{added['id']}"
+    rotated = client.post(f"{one}/rotate", headers=admin)
+    assert rotated.json["secret"] != secret
+    assert rotated.headers["Cache-Control"] == "no-store"
+    assert client.post(f"{one}/enable", headers=admin).json == added
+    assert client.get(f"{one}/dead", headers=admin).json == []
+    assert client.post(f"{one}/replay", headers=admin).json == {"replayed": 0}
+    removed = client.delete(one, headers=admin)
+    assert (removed.status_code, removed.data) == (204, b"")
+    assert client.get(PATH, headers=admin).json == []
+
+
+ROUTES = [
+    ("GET", PATH),
+    ("POST", PATH),
+    ("DELETE", f"{PATH}/ep_0"),
+    ("POST", f"{PATH}/ep_0/rotate"),
+    ("POST", f"{PATH}/ep_0/enable"),
+    ("GET", f"{PATH}/ep_0/dead"),
+    ("POST", f"{PATH}/ep_0/replay"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+@pytest.mark.parametrize("role", [None, "customer", "staff", "auditor"])
+def test_they_are_for_admins(client: Any, tokens: Any, role: str | None, method: str, path: str) -> None:
+    headers = {} if role is None else tokens.headers(1, role=role)
+    response = client.open(path, method=method, headers=headers)
+
+    assert response.status_code == (401 if role is None else 403)
+
+
+@pytest.mark.parametrize(("method", "path"), [each for each in ROUTES if each[1] != PATH])
+def test_an_endpoint_that_is_not_there(client: Any, admin: Any, method: str, path: str) -> None:
+    response = client.open(path, method=method, headers=admin)
+
+    assert response.status_code == 404
+    assert response.json["type"] == "/problems/no-such-endpoint"
+
+
+@pytest.mark.parametrize(
+    ("body", "slug", "paths"),
+    [
+        ({}, "invalid-body", {"url"}),
+        ({"url": 1}, "invalid-body", {"url"}),
+        ({"url": "x" * 2001}, "invalid-body", {"url"}),
+        ({"url": URL, "types": ["order.shipped"]}, "invalid-body", {"types.0"}),
+        ({"url": URL, "types": "order.created"}, "invalid-body", {"types"}),
+        ({"url": URL, "after": -1}, "invalid-body", {"after"}),
+        ({"url": URL, "secret": "whsec_x"}, "invalid-body", {"secret"}),
+        ({"url": "http://93.184.216.34/"}, "invalid-endpoint", {"url"}),
+        ({"url": "https://127.0.0.1/"}, "invalid-endpoint", {"url"}),
+        ({"url": "https://[::1]/"}, "invalid-endpoint", {"url"}),
+        ({"url": "https://localhost/"}, "invalid-endpoint", {"url"}),
+        ({"url": "https://169.254.169.254/latest/meta-data"}, "invalid-endpoint", {"url"}),
+        ({"url": "https://0x7f.1/"}, "invalid-endpoint", {"url"}),
+        ({"url": "https://2130706433/"}, "invalid-endpoint", {"url"}),
+        ({"url": "https://" + "x" * 64 + ".example/"}, "invalid-endpoint", {"url"}),
+        ({"url": "https://shop..example/"}, "invalid-endpoint", {"url"}),
+    ],
+)
+def test_what_is_no_endpoint_is_refused(client: Any, admin: Any, body: Any, slug: str, paths: set[str]) -> None:
+    response = client.post(PATH, headers=admin, json=body)
+
+    assert response.status_code == 400
+    assert response.json["type"] == f"/problems/{slug}"
+    assert set(response.json["errors"]) == paths
+    assert client.get(PATH, headers=admin).json == []
+
+
+def test_its_deliveries_are_in_the_metrics(client: Any, admin: Any) -> None:
+    added = add(client, admin)
+    scraped = client.get("/metrics").text
+
+    for name in ("s_delivered_total", "s_waiting", "s_dead", "_endpoint_disabled", "_position"):
+        assert f'ledger_webhook{name}{{endpoint="{added["id"]}"}} 0.0' in scraped
+    assert added["secret"] not in scraped
