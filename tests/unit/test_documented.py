@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ import pytest
 from api.problem_types import PROBLEM_TYPES
 from ledger.events import EVENT_TYPES, Event
 from ledger.settings import SETTINGS, Settings
+from projections.webhooks.payloads import TYPES
 from scripts.bootstrap import build
 from scripts.cli import main
 from tests.support.cli import ROOT
@@ -21,7 +23,18 @@ FORMATS = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
 AUDIT = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
 CONSOLE = (ROOT / "docs" / "console.md").read_text(encoding="utf-8")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-COMMANDS = dict(main.commands)
+WEBHOOKS = (ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8")
+
+
+def commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
+
+
+COMMANDS = dict(commands(main))
 
 
 def routes() -> list[str]:
@@ -85,8 +98,8 @@ def test_every_setting_is_in_the_readme_as_it_is(setting: object) -> None:
 
 def test_no_setting_or_command_is_documented_that_is_not_there() -> None:
     known = {setting.name for setting in SETTINGS} | {"LEDGER_TEST_DATABASE_URL", "LEDGER_"}
-    mentioned = set(re.findall(r"LEDGER_[A-Z_]*", README + OPERATIONS + FORMATS + AUDIT))
-    run = set(re.findall(r"order-ledger ([a-z]+)", README + OPERATIONS + FORMATS + AUDIT))
+    mentioned = set(re.findall(r"LEDGER_[A-Z_]*", README + OPERATIONS + FORMATS + AUDIT + WEBHOOKS))
+    run = set(re.findall(r"order-ledger ((?:webhooks )?[a-z]+)", README + OPERATIONS + FORMATS + AUDIT + WEBHOOKS))
 
     assert mentioned <= known
     assert run <= set(COMMANDS)
@@ -112,3 +125,8 @@ def test_the_readme_says_where_all_problem_types_are() -> None:
     assert "api/problem_types.py" in README
     for slug in re.findall(r"/problems/([a-z-]+)`", README):
         assert slug in PROBLEM_TYPES
+
+
+@pytest.mark.parametrize("type_", TYPES.values())
+def test_every_type_of_webhook_is_documented(type_: str) -> None:
+    assert f"| `{type_}` |" in WEBHOOKS

@@ -14,9 +14,12 @@ from api.problems import MAX_ERRORS, Refusal
 from ledger import errors
 from ledger.errors import InvalidInput, LedgerError, OrderNotThereYet
 
-LEDGER_STATUSES = {"forbidden": 403, "version-mismatch": 412, "idempotency-key-reused": 422} | dict.fromkeys(
-    ("busy", "storage-unavailable", "payments-unavailable", "order-not-there-yet"), 503
-)
+LEDGER_STATUSES = {
+    "forbidden": 403,
+    "no-such-endpoint": 404,
+    "version-mismatch": 412,
+    "idempotency-key-reused": 422,
+} | dict.fromkeys(("busy", "storage-unavailable", "payments-unavailable", "order-not-there-yet"), 503)
 
 
 def ledger_errors(kind: type[LedgerError] = LedgerError) -> Iterator[type[LedgerError]]:
