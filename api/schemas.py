@@ -96,7 +96,7 @@ class EndpointInputSchema(Strict):
     url = fields.String(
         required=True,
         validate=validate.Length(1, MAX_URL),
-        metadata={"pattern": NO_NUL, "description": "Where to, beginning with https://."},
+        metadata={"pattern": NO_NUL, "description": "Where to: an absolute https URL."},
     )
     types = fields.List(
         fields.String(validate=validate.OneOf(list(TYPES.values()))),

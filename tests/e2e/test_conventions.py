@@ -315,7 +315,7 @@ def test_the_document_is_openapi_3_1(shared_server: Server) -> None:
         ("PUT", "/leads/statuses/order"),
         ("GET", "/leads/statuses"),
     } <= documented
-    assert "://" not in answer.text
+    assert "://" not in answer.text.replace("https://shop.example/", "")  # the example of a receiver
 
 
 def test_every_problem_type_explains_itself(customer: Api) -> None:
