@@ -46,6 +46,7 @@ class Delivery:
 
     endpoint: str
     position: int
+    stream: str
     attempts: int
     url: str
     secrets: tuple[str, ...]
@@ -118,7 +119,7 @@ class Queue:
             except (ValueError, LookupError, TypeError):  # it was written over: proofs and `check` say so, too
                 self._give_up(endpoint, position)
                 continue
-            claimed.append(Delivery(endpoint, position, attempts + 1, url, secrets, body, now + LEASE))
+            claimed.append(Delivery(endpoint, position, event.stream, attempts + 1, url, secrets, body, now + LEASE))
         return claimed
 
     def _give_up(self, endpoint: str, position: int) -> None:
@@ -156,11 +157,17 @@ class Queue:
         dead = delivery.attempts > len(SCHEDULE)
         pause = timedelta(0) if dead else SCHEDULE[delivery.attempts - 1] * (1 + self._jitter())
         with self._database.transaction() as cursor:
-            cursor.execute(
+            ours = cursor.execute(
                 "UPDATE webhook_deliveries SET next_at = ?, dead = ?, error = ?"
-                " WHERE endpoint = ? AND position = ? AND attempts = ?",
+                " WHERE endpoint = ? AND position = ? AND attempts = ? RETURNING 1",
                 (rfc3339(now + pause), int(dead), error[:200], delivery.endpoint, delivery.position, delivery.attempts),
             )
+            if ours and not dead:  # what waits behind it can't be sent earlier, and need not be looked at
+                cursor.execute(
+                    "UPDATE webhook_deliveries SET next_at = ? WHERE endpoint = ? AND stream = ? AND position > ?"
+                    " AND dead = 0",
+                    (rfc3339(now + pause), delivery.endpoint, delivery.stream, delivery.position),
+                )
         return dead
 
     def gone(self, delivery: Delivery) -> None:

@@ -159,6 +159,10 @@ def test_an_order_waits_for_its_first_event_and_others_do_not(bench: Bench) -> N
     bench.deliver()
 
     assert sorted(bench.receiver.positions) == [1, 2, 4]
+    with bench.store.database.read() as cursor:
+        waiting = cursor.execute("SELECT position, next_at FROM webhook_deliveries ORDER BY position")
+    assert [row[0] for row in waiting] == [1, 3]
+    assert waiting[0][1] == waiting[1][1], "what waits behind another is looked at again and again"
     bench.receiver.answer = lambda *_: OK
     bench.after(SCHEDULE[0])
     assert bench.receiver.positions[3:] == [1, 3]
