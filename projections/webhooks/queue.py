@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ledger.clock import rfc3339
-from ledger.storage import Database
+from ledger.storage import Cursor, Database
 from ledger.storage.log import COLUMNS, RecordedEvent
+from ledger.storage.tables import Row
 from projections.webhooks.payloads import TYPES, payload
 
 BATCH = 500
@@ -106,44 +107,20 @@ class Queue:
 
     def claim(self, endpoint: str, now: datetime, limit: int) -> list[Delivery]:
         """Takes at most so many of an endpoint's that are due, for as long as a lease lasts."""
-        claimed, moment = [], rfc3339(now)
         with self._database.read() as cursor:
-            due = cursor.execute(_DUE, (endpoint, moment, limit))
-        for position, attempts, url, secret, former, former_until in due:
-            secrets = (secret, former) if former_until > moment else (secret,)
-            event = self._take(endpoint, position, attempts, now)
-            if event is None:
-                continue
-            try:
-                body = payload(event)
-            except (ValueError, LookupError, TypeError):  # it was written over: proofs and `check` say so, too
-                self._give_up(endpoint, position)
-                continue
-            claimed.append(Delivery(endpoint, position, event.stream, attempts + 1, url, secrets, body, now + LEASE))
-        return claimed
-
-    def _give_up(self, endpoint: str, position: int) -> None:
+            due = cursor.execute(_DUE, (endpoint, rfc3339(now), limit))
+        if not due:
+            return []
         with self._database.transaction() as cursor:
-            cursor.execute(
-                "UPDATE webhook_deliveries SET dead = 1, error = 'the event can not be read'"
-                " WHERE endpoint = ? AND position = ?",
-                (endpoint, position),
-            )
-
-    def _take(self, endpoint: str, position: int, attempts: int, now: datetime) -> RecordedEvent | None:
-        """The event, if nobody else was faster."""
-        with self._database.transaction() as cursor:
-            taken = cursor.execute(
-                "UPDATE webhook_deliveries SET attempts = ?, next_at = ?"
-                " WHERE endpoint = ? AND position = ? AND attempts = ? AND dead = 0 AND next_at <= ? RETURNING 1",
-                (attempts + 1, rfc3339(now + LEASE), endpoint, position, attempts, rfc3339(now)),
-            )
-            rows = cursor.execute(f"SELECT {COLUMNS} FROM events WHERE position = ?", (position,)) if taken else []
-        return RecordedEvent(*rows[0]) if rows else None
+            # By position, as everybody takes them: two who took them crosswise would wait for each other.
+            taken = [_take(cursor, endpoint, row, now) for row in sorted(due)]
+        return [delivery for delivery in taken if delivery is not None]
 
     def delivered(self, delivery: Delivery) -> None:
         """It has arrived: its row is not needed any more."""
         with self._database.transaction() as cursor:
+            # The endpoint first, as whoever removes it does: the other way round the two would wait for each other.
+            cursor.execute(f"SELECT 1 FROM webhook_endpoints WHERE id = ?{self._lock}", (delivery.endpoint,))
             gone = cursor.execute(
                 "DELETE FROM webhook_deliveries WHERE endpoint = ? AND position = ? RETURNING 1",
                 (delivery.endpoint, delivery.position),
@@ -181,3 +158,28 @@ class Queue:
                 " WHERE endpoint = ? AND position = ? AND dead = 0",
                 (delivery.endpoint, delivery.position),
             )
+
+
+def _take(cursor: Cursor, endpoint: str, row: Row, now: datetime) -> Delivery | None:
+    """The delivery, unless somebody else was faster, or its event is not there any more as it was."""
+    position, attempts, url, secret, former, former_until = row
+    moment = rfc3339(now)
+    taken = cursor.execute(
+        "UPDATE webhook_deliveries SET attempts = ?, next_at = ?"
+        " WHERE endpoint = ? AND position = ? AND attempts = ? AND dead = 0 AND next_at <= ? RETURNING 1",
+        (attempts + 1, rfc3339(now + LEASE), endpoint, position, attempts, moment),
+    )
+    if not taken:
+        return None
+    try:
+        event = RecordedEvent(*cursor.execute(f"SELECT {COLUMNS} FROM events WHERE position = ?", (position,))[0])
+        body = payload(event)
+    except (ValueError, LookupError, TypeError):  # somebody has tampered with it: proofs and `check` say so, too
+        cursor.execute(
+            "UPDATE webhook_deliveries SET dead = 1, error = 'the event can not be read'"
+            " WHERE endpoint = ? AND position = ?",
+            (endpoint, position),
+        )
+        return None
+    secrets = (secret, former) if former_until > moment else (secret,)
+    return Delivery(endpoint, position, event.stream, attempts + 1, url, secrets, body, now + LEASE)

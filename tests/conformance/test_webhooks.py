@@ -302,6 +302,24 @@ def test_an_event_that_was_written_over_stops_nobody(bench: Bench, body: str) ->
     assert [letter.position for letter in bench.endpoints.dead(endpoint.id)] == [1]
 
 
+def test_an_event_that_is_missing_stops_nobody(bench: Bench) -> None:
+    endpoint, _ = bench.endpoints.register(URL)
+    bench.order()
+    bench.order()
+
+    def die(where: str) -> None:
+        if where == "filled":
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        bench.another(die).step()
+    with bench.store.database.write() as cursor:
+        cursor.execute("DELETE FROM events WHERE position = 1")
+    bench.deliver()
+    assert bench.receiver.positions == [2]
+    assert [letter.position for letter in bench.endpoints.dead(endpoint.id)] == [1]
+
+
 def test_what_is_removed_is_forgotten(bench: Bench) -> None:
     endpoint, _ = bench.endpoints.register(URL)
     bench.receiver.answer = lambda *_: FAILS
