@@ -94,7 +94,7 @@ CREATE TABLE IF NOT EXISTS webhook_deliveries (
     error text NOT NULL,
     PRIMARY KEY (endpoint, position));
 CREATE INDEX IF NOT EXISTS webhook_deliveries_by_stream ON webhook_deliveries (endpoint, stream, position);
-CREATE INDEX IF NOT EXISTS webhook_deliveries_by_time ON webhook_deliveries (endpoint, dead, next_at);
+CREATE INDEX IF NOT EXISTS webhook_deliveries_by_time ON webhook_deliveries (endpoint, dead, next_at, position);
 CREATE TABLE IF NOT EXISTS ledger_identity (id text NOT NULL);
 CREATE TABLE IF NOT EXISTS ledger_schema (version bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS view_set (generation bigint NOT NULL);

@@ -31,14 +31,15 @@ SCHEDULE = tuple(
 )
 """Pauses between attempts: three days and an hour in all (the specification's own, but for the last)."""
 
-_DUE = (
+DUE = (
     "SELECT d.position, d.attempts, e.url, e.secret, e.former_secret, e.former_until"
     " FROM webhook_deliveries AS d JOIN webhook_endpoints AS e ON e.id = d.endpoint"
     " WHERE d.endpoint = ? AND d.dead = 0 AND d.next_at <= ? AND e.disabled = ''"
-    " AND NOT EXISTS (SELECT 1 FROM webhook_deliveries AS f"
-    " WHERE f.endpoint = d.endpoint AND f.stream = d.stream AND f.dead = 0 AND f.position < d.position)"
+    " AND d.position = (SELECT min(f.position) FROM webhook_deliveries AS f"
+    " WHERE f.endpoint = d.endpoint AND f.stream = d.stream AND f.dead = 0)"
     " ORDER BY d.next_at, d.position LIMIT ?"
 )
+"""``min`` and not ``NOT EXISTS``: PostgreSQL makes a join of that, and compares each with each (2 s for 8,500 rows)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class Queue:
     def claim(self, endpoint: str, now: datetime, limit: int) -> list[Delivery]:
         """Takes at most so many of an endpoint's that are due, for as long as a lease lasts."""
         with self._database.read() as cursor:
-            due = cursor.execute(_DUE, (endpoint, rfc3339(now), limit))
+            due = cursor.execute(DUE, (endpoint, rfc3339(now), limit))
         if not due:
             return []
         with self._database.transaction() as cursor:

@@ -19,7 +19,7 @@ from ledger.statuses import Status
 from projections.webhooks import endpoints as registry
 from projections.webhooks.deliverer import EACH, Deliverer
 from projections.webhooks.endpoints import ROTATION, Endpoint, Endpoints
-from projections.webhooks.queue import LEASE, SCHEDULE
+from projections.webhooks.queue import DUE, LEASE, SCHEDULE
 from projections.webhooks.sending import Answer
 from tests.support.storages import CUSTOMER, STAFF, Store
 
@@ -318,6 +318,24 @@ def test_an_event_that_is_missing_stops_nobody(bench: Bench) -> None:
     bench.deliver()
     assert bench.receiver.positions == [2]
     assert [letter.position for letter in bench.endpoints.dead(endpoint.id)] == [1]
+
+
+def test_a_claim_does_not_look_at_all_that_waits(bench: Bench) -> None:
+    rows = [(number, f"order-{number // 5}") for number in range(3000)]
+    with bench.store.database.write() as cursor:
+        cursor.executemany(
+            "INSERT INTO webhook_deliveries VALUES ('ep', ?, ?, 0, '', 0, '')", [(p, s) for s, p in rows]
+        )
+        cursor.execute("INSERT INTO webhook_endpoints VALUES ('ep', '', '', '', '', '[]', 0, '', 0, '')")
+    explain = "EXPLAIN " if bench.store.database.dialect == "postgres" else "EXPLAIN QUERY PLAN "
+    with bench.store.database.read() as cursor:
+        assert [row[0] for row in cursor.execute(DUE, ("ep", "2030", 3))] == [0, 5, 10]
+        plan = "\n".join(str(row[-1]) for row in cursor.execute(explain + DUE, ("ep", "2030", 3)))
+    assert "webhook_deliveries_by_time" in plan
+    assert "webhook_deliveries_by_stream" in plan
+    assert "Sort" not in plan
+    assert "Join Filter" not in plan
+    assert "SCAN" not in plan
 
 
 def test_what_is_removed_is_forgotten(bench: Bench) -> None:
