@@ -323,9 +323,7 @@ def test_an_event_that_is_missing_stops_nobody(bench: Bench) -> None:
 def test_a_claim_does_not_look_at_all_that_waits(bench: Bench) -> None:
     rows = [(number, f"order-{number // 5}") for number in range(3000)]
     with bench.store.database.write() as cursor:
-        cursor.executemany(
-            "INSERT INTO webhook_deliveries VALUES ('ep', ?, ?, 0, '', 0, '')", [(p, s) for s, p in rows]
-        )
+        cursor.executemany("INSERT INTO webhook_deliveries VALUES ('ep', ?, ?, 0, '', 0, '')", rows)
         cursor.execute("INSERT INTO webhook_endpoints VALUES ('ep', '', '', '', '', '[]', 0, '', 0, '')")
     explain = "EXPLAIN " if bench.store.database.dialect == "postgres" else "EXPLAIN QUERY PLAN "
     with bench.store.database.read() as cursor:
