@@ -20,8 +20,8 @@ from tests.support.receiver import DROP, Received, Receiver, receiving
 from tests.support.server import Server, bearer
 from tests.support.shop import wait_until
 
-ROUNDS = 6
-SECONDS_OF_WORK = 1.5
+ROUNDS = 4
+SECONDS_OF_WORK = 1.0
 
 
 def troubled(rng: random.Random) -> int:
