@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 
 import pytest
@@ -15,6 +14,7 @@ from ledger.storage import open_database
 from projections.search_follower import SearchFollower, begin_again
 from projections.searchable import positions
 from tests.support.busy import make_busy
+from tests.support.rebuilds import die_at
 from tests.support.storages import CUSTOMER, STAFF, opened_store
 
 POINTS = ("locked", "written", "counted", "moved", "committed", "emptied")
@@ -23,15 +23,7 @@ SECONDS = 60
 
 def follow_and_die(url: str, point: str) -> None:
     """Follows, and is killed where it has reached this point a third time."""
-    reached = 0
-
-    def at(where: str) -> None:
-        nonlocal reached
-        reached += where == point
-        if reached == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    follower = SearchFollower(open_database(url, timeout=30), batch=1, reached=at)
+    follower = SearchFollower(open_database(url, timeout=30), batch=1, reached=die_at(point, 3))
     while True:
         follower.step()
 

@@ -23,6 +23,7 @@ from projections.transparency import Follower, log_sizes
 from projections.tree import read_tiles, read_tree
 from projections.verify import verify_database
 from tests.support.busy import log_key
+from tests.support.rebuilds import die_at
 from tests.support.storages import CUSTOMER, opened_store
 from tests.support.writers import writers
 
@@ -34,16 +35,9 @@ SECONDS = 120
 
 def follow_and_die(url: str, point: str) -> None:
     """Follows and signs, and is killed where it has reached this point a third time."""
-    reached = 0
-
-    def at(where: str) -> None:
-        nonlocal reached
-        reached += where == point
-        if reached == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-
     database = open_database(url, timeout=30)
-    following = Follower(database, [KEY], KEY.name, clock=utc_now, batch=50, sign_every=timedelta(0), reached=at)
+    reached = die_at(point, 3)
+    following = Follower(database, [KEY], KEY.name, clock=utc_now, batch=50, sign_every=timedelta(0), reached=reached)
     while True:
         following.advance()
         following.sign(utc_now())

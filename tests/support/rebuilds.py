@@ -64,7 +64,7 @@ def tables_of(store: Store) -> list[str]:
 
 
 def die_at(phase: str, count: int) -> Callable[[str], None]:
-    """Kill -9 of this process when a rebuild is at that phase for the ``count``-th time."""
+    """Kill -9 of this process when a rebuild, or a follower, is at that phase for the ``count``-th time."""
     seen = 0
 
     def at(reached: str) -> None:
