@@ -12,7 +12,7 @@ import click
 from ledger.errors import MalformedProof, NotProven, StorageUnavailable
 from projections.health import SEARCH, TREE, WEBHOOKS, in_sentence
 from projections.poison import PoisonEvent
-from scripts.bootstrap import build
+from scripts.bootstrap import Runtime, build
 from scripts.context import Session, pass_session
 from scripts.logs import log_to_stderr
 
@@ -67,6 +67,11 @@ class Following(Thread):
         self.join(_STOP_SECONDS)
 
 
+def beside(runtime: Runtime) -> list[Following]:
+    """What a process that keeps a ledger follows the log for, beside its transparency log."""
+    return [Following(runtime.search_follower(), SEARCH), Following(runtime.deliverer(), WEBHOOKS)]
+
+
 @click.command("follow")
 @click.option("--once", is_flag=True, help="Follow what is there now, and end.")
 @pass_session
@@ -76,9 +81,8 @@ def follow(session: Session, once: bool) -> None:
     with build(session.settings) as runtime:
         runtime.require_ready()
         follower = runtime.follower()
-        search = runtime.search_follower()
         if once:
-            for steps in (follower.step, search.step):
+            for steps in (follower.step, runtime.search_follower().step):
                 while steps():
                     pass
         else:
@@ -87,11 +91,11 @@ def follow(session: Session, once: bool) -> None:
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, lambda *_: stopped.set())
             session.say("Following the log. Stop with Ctrl-C.")
-            beside = [Following(search, SEARCH), Following(runtime.deliverer(), WEBHOOKS)]
-            for thread in beside:
+            threads = beside(runtime)
+            for thread in threads:
                 thread.start()
             keep_following(follower, stopped)
-            for thread in beside:
+            for thread in threads:
                 thread.stop()
         sizes = runtime.services.health.log_sizes()
     session.say(f"The tree has {sizes.tree:,} events; the latest checkpoint covers {sizes.checkpoint:,}.")

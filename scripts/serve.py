@@ -21,11 +21,10 @@ from gunicorn.app.base import BaseApplication
 from ledger.actor import Role
 from ledger.errors import SettingsError
 from ledger.settings import Settings
-from projections.health import SEARCH, WEBHOOKS
 from projections.watcher import Watcher
 from scripts.bootstrap import Runtime, build, check_extras, token_verifier
 from scripts.context import Session, WholeNumber, pass_session
-from scripts.follow import Following
+from scripts.follow import Following, beside
 from scripts.gateway import warnings_about
 from scripts.log_keys import with_log_keys
 from scripts.logs import PropagatingLogger, log_to_stderr
@@ -98,11 +97,7 @@ class Server(BaseApplication):  # type: ignore[misc]
     def _worker_ready(self, worker: Any) -> None:
         self._worker = worker
         if self._runtime is not None:
-            self._following = [
-                Following(self._runtime.follower()),
-                Following(self._runtime.search_follower(), SEARCH),
-                Following(self._runtime.deliverer(), WEBHOOKS),
-            ]
+            self._following = [Following(self._runtime.follower()), *beside(self._runtime)]
             for each in self._following:
                 self._runtime.services.health.watch(each.is_alive, each.name)
                 each.start()
