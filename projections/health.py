@@ -102,7 +102,9 @@ class Health:
 
     def complaints(self) -> Iterator[Symptom]:
         """What is wrong with those who are told by webhooks: theirs to mend, and nothing that keeps us from serving."""
-        for endpoint in self.standing().endpoints:
+        with self._database.read() as cursor:
+            endpoints = registered(cursor)
+        for endpoint in endpoints:
             if endpoint.disabled:
                 yield Symptom(
                     f"Webhook endpoint {endpoint.id} is disabled: {endpoint.disabled}.",
@@ -119,16 +121,15 @@ class Health:
 
         Raises StorageUnavailable.
         """
-        return self.standing().followers
+        sizes = log_sizes(self._database)  # not within: that would take a second connection, and keep one meanwhile
+        with self._database.read() as cursor:
+            return self._states(cursor, sizes)
 
     def standing(self) -> Standing:
         """How everything stands. Raises StorageUnavailable."""
-        sizes = log_sizes(self._database)  # not within: that would take a second connection, and keep one meanwhile
+        sizes = log_sizes(self._database)  # not within, as for the followers
         with self._database.read() as cursor:
-            states = [self._state(cursor, TREE, "transparency-log", sizes.tree, sizes.head)]
-            if self._signs:
-                states.append(self._state(cursor, CHECKPOINT, "checkpoints", sizes.checkpoint, sizes.head))
-            states.append(self._state(cursor, SEARCH, "order-search", max(0, positions(cursor)[0]), sizes.head))
+            states = self._states(cursor, sizes)
             [(signed,)] = cursor.execute("SELECT max(signed_at) FROM log_checkpoints")
             rows = cursor.execute("SELECT view_name, position FROM rebuilds WHERE role = 'next'")
             endpoints = registered(cursor)
@@ -142,6 +143,13 @@ class Health:
     def log_sizes(self) -> LogSizes:
         """How far the log, its tree and its checkpoints have come. Raises StorageUnavailable."""
         return log_sizes(self._database)
+
+    def _states(self, cursor: Cursor, sizes: LogSizes) -> list[FollowerState]:
+        states = [self._state(cursor, TREE, "transparency-log", sizes.tree, sizes.head)]
+        if self._signs:
+            states.append(self._state(cursor, CHECKPOINT, "checkpoints", sizes.checkpoint, sizes.head))
+        states.append(self._state(cursor, SEARCH, "order-search", max(0, positions(cursor)[0]), sizes.head))
+        return states
 
     def _state(self, cursor: Cursor, name: str, slug: str, position: int, head: int) -> FollowerState:
         moment = _waiting_since(cursor, position) if position < head else None
