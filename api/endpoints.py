@@ -14,7 +14,7 @@ from api.queries import checked, integer
 from api.schemas import load_endpoint
 from api.services import Services
 from api.strict_json import MAX_INTEGER, read_json
-from projections.webhooks.endpoints import MOST_DEAD, Endpoint
+from projections.webhooks.endpoints import Endpoint
 
 PATH = "/webhook-endpoints"
 _ONE = f"{PATH}/<endpointId>"
@@ -100,7 +100,7 @@ class EndpointRoutes:
         """
         self._callers.admin()
         after = int(checked(request.args, _AFTER).get("after", 0))
-        letters = self._endpoints.dead(endpointId, after, MOST_DEAD)
+        letters = self._endpoints.dead(endpointId, after)
         return json_answer(
             [{"position": each.position, "stream": each.stream, "error": each.error} for each in letters]
         )

@@ -23,6 +23,10 @@ MAX_ENDPOINTS = 100
 MOST_DEAD = 100
 _SECRET_BYTES = 32
 _COLUMNS = "id, url, secret, former_secret, former_until, types, position, disabled, delivered, created_at"
+_STANDING = (
+    f"SELECT {_COLUMNS}, (SELECT count(*) FROM webhook_deliveries WHERE endpoint = id AND dead = 0),"
+    " (SELECT count(*) FROM webhook_deliveries WHERE endpoint = id AND dead = 1) FROM webhook_endpoints"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +79,11 @@ class Endpoints:
 
     def get(self, endpoint_id: str) -> Endpoint:
         """An endpoint. Raises UnknownEndpoint."""
-        for endpoint in self.all():
-            if endpoint.id == endpoint_id:
-                return endpoint
-        raise _unknown(endpoint_id)
+        with self._database.read() as cursor:
+            found = cursor.execute(f"{_STANDING} WHERE id = ?", (endpoint_id,))
+        if not found:
+            raise _unknown(endpoint_id)
+        return _endpoint(found[0])
 
     def register(self, url: str, types: Sequence[str] = (), after: int | None = None) -> tuple[Endpoint, str]:
         """A new endpoint and its secret, which is shown only now.
@@ -135,14 +140,15 @@ class Endpoints:
             )
         return len(rows)
 
-    def dead(self, endpoint_id: str, after: int = 0, limit: int = MOST_DEAD) -> list[DeadLetter]:
-        """Deliveries that were given up, by position, from the first one after a position. Raises UnknownEndpoint."""
-        self.get(endpoint_id)
+    def dead(self, endpoint_id: str, after: int = 0) -> list[DeadLetter]:
+        """The first MOST_DEAD deliveries that were given up, by position, after a position. Raises UnknownEndpoint."""
         with self._database.read() as cursor:
+            if not cursor.execute("SELECT 1 FROM webhook_endpoints WHERE id = ?", (endpoint_id,)):
+                raise _unknown(endpoint_id)
             rows = cursor.execute(
                 "SELECT position, stream, error FROM webhook_deliveries WHERE endpoint = ? AND dead = 1"
                 " AND position > ? ORDER BY position LIMIT ?",
-                (endpoint_id, after, limit),
+                (endpoint_id, after, MOST_DEAD),
             )
         return [DeadLetter(*row) for row in rows]
 
@@ -164,12 +170,7 @@ class Endpoints:
 
 def registered(cursor: Cursor) -> list[Endpoint]:
     """Every endpoint, in the order of registration."""
-    query = (
-        f"SELECT {_COLUMNS}, (SELECT count(*) FROM webhook_deliveries WHERE endpoint = id AND dead = 0),"
-        " (SELECT count(*) FROM webhook_deliveries WHERE endpoint = id AND dead = 1)"
-        " FROM webhook_endpoints ORDER BY created_at, id"
-    )
-    return [_endpoint(row) for row in cursor.execute(query)]
+    return [_endpoint(row) for row in cursor.execute(f"{_STANDING} ORDER BY created_at, id")]
 
 
 def _lock(cursor: Cursor, database: Database, endpoint_id: str) -> None:
