@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ledger.order import order_stream
 from ledger.storage import Cursor, Database
 from ledger.storage.log import COLUMNS, RecordedEvent
-from ledger.storage.tables import Row
+from ledger.storage.tables import Row, marks
 from projections.compare import Finding, changes
 from projections.fold import fold
 from projections.live import LiveViews
@@ -69,7 +69,7 @@ def _drawn(cursor: Cursor, count: int, rng: random.Random) -> Iterator[list[str]
         if not head or not wanted:
             return
         positions = [rng.randint(1, head) for _ in range(wanted)]
-        query = f"SELECT stream FROM events WHERE position IN ({_marks(positions)}) ORDER BY position"
+        query = f"SELECT stream FROM events WHERE position IN ({marks(positions)}) ORDER BY position"
         found = dict.fromkeys(row[0] for row in cursor.execute(query, positions))
         streams = [stream for stream in found if stream not in drawn]
         drawn.update(streams)
@@ -78,7 +78,7 @@ def _drawn(cursor: Cursor, count: int, rng: random.Random) -> Iterator[list[str]
 
 
 def _histories(cursor: Cursor, streams: Sequence[str]) -> dict[str, list[RecordedEvent]]:
-    query = f"SELECT {COLUMNS} FROM events WHERE stream IN ({_marks(streams)}) ORDER BY stream, version"
+    query = f"SELECT {COLUMNS} FROM events WHERE stream IN ({marks(streams)}) ORDER BY stream, version"
     histories: dict[str, list[RecordedEvent]] = {stream: [] for stream in streams}
     for row in cursor.execute(query, streams):
         event = RecordedEvent(*row)
@@ -114,7 +114,3 @@ def _live_rows(cursor: Cursor, view: View, keys: Sequence[Key]) -> dict[Key, Row
     columns, condition = ", ".join(view.table.columns), " AND ".join(f"{name} = ?" for name in view.table.key)
     query = f"SELECT {columns} FROM {view.table.name} WHERE {condition}"
     return {key: tuple(row) for key in keys for row in cursor.execute(query, key)}
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ", ".join("?" * len(values))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ledger.statuses import Status
 from ledger.storage import Cursor
-from ledger.storage.tables import Row
+from ledger.storage.tables import Row, marks
 from projections.live import LiveSet, LiveViews
 from projections.orders import newest_first
 from projections.search_index import FEW, INDEXED, IndexedSearch, Sought
@@ -106,8 +106,7 @@ def _present(cursor: Cursor, live: LiveSet, order_ids: list[int]) -> dict[int, t
     """The status and version that these orders have now."""
     if not order_ids:
         return {}
-    marks = ", ".join("?" * len(order_ids))
-    query = live.named(f"SELECT order_id, status, version FROM {{orders}} WHERE order_id IN ({marks})")
+    query = live.named(f"SELECT order_id, status, version FROM {{orders}} WHERE order_id IN ({marks(order_ids)})")
     return {order_id: (status, version) for order_id, status, version in cursor.execute(query, order_ids)}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ledger.errors import NotProven
 from ledger.storage import Cursor, Database
 from ledger.storage.log import COLUMNS, RecordedEvent
-from ledger.storage.tables import Row
+from ledger.storage.tables import Row, marks
 from projections.bodies import facts_of
 from projections.fold import Rows
 from projections.poison import UNFOLDABLE, PoisonEvent, sifted
@@ -146,8 +146,7 @@ class SearchFollower:
 def _rows_of(cursor: Cursor, order_ids: Sequence[int]) -> Iterator[Row]:
     for start in range(0, len(order_ids), _AT_ONCE):
         some = order_ids[start : start + _AT_ONCE]
-        marks = ", ".join("?" * len(some))
-        query = f"SELECT {', '.join(SEARCHABLE.columns)} FROM {SEARCHABLE.name} WHERE order_id IN ({marks})"
+        query = f"SELECT {', '.join(SEARCHABLE.columns)} FROM {SEARCHABLE.name} WHERE order_id IN ({marks(some)})"
         yield from map(tuple, cursor.execute(query, some))
 
 

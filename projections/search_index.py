@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ledger.statuses import Status
 from ledger.storage import Cursor
 from ledger.storage.database import Dialect
-from ledger.storage.tables import Row
+from ledger.storage.tables import Row, marks
 from projections.orders import NO_ORDER
 from projections.searchable import SEARCHABLE
 
@@ -114,8 +114,7 @@ class IndexedSearch:
 
 def _of_amount(sought: Sought) -> tuple[str, list[object]]:
     statuses = [status.value for status in ([sought.status] if sought.status else Status)]
-    marks = ", ".join("?" * len(statuses))
-    return f"WHERE status IN ({marks}) AND amount >= ? AND amount <= ?", [*statuses, *sought.amounts]
+    return f"WHERE status IN ({marks(statuses)}) AND amount >= ? AND amount <= ?", [*statuses, *sought.amounts]
 
 
 def _rest(sought: Sought) -> tuple[str, Sequence[object]]:
@@ -131,10 +130,10 @@ def _rest(sought: Sought) -> tuple[str, Sequence[object]]:
 def _between(dialect: Dialect, equal: Mapping[str, object], begin: str, end: Key) -> tuple[str, list[object]]:
     """The rows with these values, placed from ``begin`` on and before ``end``, newest first; see ``newest_first``."""
     names, values = ", ".join([*equal, "placed_at"]), [*equal.values()]
-    marks = ", ".join("?" * (len(values) + 1))
+    with_moment = marks((*values, begin))
     order = ", ".join(f"{name} DESC" for name in (*equal, "placed_at", "order_id"))
     if dialect == "postgres":
-        condition = f"({names}) >= ({marks}) AND ({names}, order_id) < ({marks}, ?)"
+        condition = f"({names}) >= ({with_moment}) AND ({names}, order_id) < ({with_moment}, ?)"
         return f"WHERE {condition} ORDER BY {order}", [*values, begin, *values, *end]
     conditions = [*(f"{name} = ?" for name in equal), "placed_at >= ?", "(placed_at, order_id) < (?, ?)"]
     return f"WHERE {' AND '.join(conditions)} ORDER BY {order}", [*values, begin, *end]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from ledger.clock import rfc3339
@@ -10,7 +10,7 @@ from ledger.payments.comparison import Standing
 from ledger.payments.gateway import Intent
 from ledger.statuses import GIVEN_UP, UNPAID, Status
 from ledger.storage.reservations import KEPT
-from ledger.storage.tables import Row
+from ledger.storage.tables import Row, marks
 from projections.live import LiveViews
 from projections.orders import NO_ORDER, placed_at
 
@@ -60,7 +60,7 @@ class StandingReads:
         """Every order that money is kept for though it is given up or counts as unpaid, in pages by id."""
         query = (
             f"SELECT {_COLUMNS} {_FROM} WHERE received > refunded + lost"
-            f" AND status IN ({_marks(_NOT_PAID)}) AND order_id > ? ORDER BY order_id LIMIT ?"
+            f" AND status IN ({marks(_NOT_PAID)}) AND order_id > ? ORDER BY order_id LIMIT ?"
         )
         last = 0
         while True:
@@ -73,12 +73,8 @@ class StandingReads:
     def _among(self, column: str, values: Sequence[object]) -> list[Standing]:
         if not values:
             return []
-        rows = self._views.read(f"SELECT {_COLUMNS} {_FROM} WHERE {column} IN ({_marks(values)})", values)
+        rows = self._views.read(f"SELECT {_COLUMNS} {_FROM} WHERE {column} IN ({marks(values)})", values)
         return [_standing(row) for row in rows]
-
-
-def _marks(values: Collection[object]) -> str:
-    return ", ".join("?" * len(values))
 
 
 def _standing(row: Row) -> Standing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -49,6 +49,11 @@ class Table:
         """The statement that sets these columns of one row; its parameters are their values and the key."""
         assignments = ", ".join(f"{column} = ?" for column in columns)
         return f"UPDATE {self.name} SET {assignments} WHERE {' AND '.join(f'{column} = ?' for column in self.key)}"
+
+
+def marks(values: Sized) -> str:
+    """A parameter's mark for each value, as they stand within parentheses: ``?, ?, ?``."""
+    return ", ".join("?" * len(values))
 
 
 @dataclass(slots=True)
