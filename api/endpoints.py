@@ -56,10 +56,10 @@ class EndpointRoutes:
     def add_webhook_endpoint(self) -> Response:
         """Register a webhook endpoint
 
-        Webhooks follow the Standard Webhooks specification. The answer has the
-        secret that they are signed with, which is not shown again. Without `types` it is told of all, without `after`
-        of what happens from now on; `after: 0` begins with the first event. URLs that lead to addresses that are not
-        public are refused, as are those without TLS, unless LEDGER_WEBHOOK_PRIVATE allows them.
+        Webhooks follow the Standard Webhooks specification. The answer has the secret that they are signed with, which
+        is not shown again. Without `types` it is told of all, without `after` of what happens from now on; `after: 0`
+        begins with the first event. URLs that lead to addresses that are not public are refused, as are those without
+        TLS, unless LEDGER_WEBHOOK_PRIVATE allows them.
         """
         user = self._callers.admin().user
         url, types, after = load_endpoint(read_json(request))

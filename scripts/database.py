@@ -74,8 +74,8 @@ def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
         unready = _faults(lambda: _database_faults(runtime))
         yield f"database {without_password(settings.database_url)}", unready
         if not unready:
-            head = runtime.services.health.head()
             health = runtime.services.health
+            head = health.head()
             yield "followers and views", _faults(lambda: _told(health.symptoms()))
             yield "webhooks", _faults(lambda: _told(health.complaints()))
             yield f"log and views ({head:,} events)", _faults(lambda: list(told(check(runtime.database))))

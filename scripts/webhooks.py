@@ -61,7 +61,7 @@ def add(session: Session, url: str, types: tuple[str, ...], after: int | None) -
 @webhooks.command("remove")
 @click.argument("id")
 @pass_session
-def remove(session: Session, id: str) -> None:  # the argument's name
+def remove(session: Session, id: str) -> None:
     """Forget the endpoint ID, and what waits for it."""
     with _endpoints(session) as endpoints:
         endpoints.remove(id)
