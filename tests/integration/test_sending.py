@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,8 @@ def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
         thread = threading.Thread(target=accept, daemon=True)
         thread.start()
         yield server.getsockname()[1]
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 def test_it_arrives_as_it_was_signed() -> None:
@@ -60,31 +63,60 @@ def test_who_hangs_up() -> None:
 def test_who_is_not_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    assert send(f"http://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "NewConnectionError")
+    assert send(f"http://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "ConnectionRefusedError")
 
 
-def test_who_says_nothing() -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_who_says_nothing(scheme: str) -> None:
     over = threading.Event()
     with listening(lambda _: over.wait(30) and None) as port:
-        assert send(f"http://127.0.0.1:{port}/", {}, b"{}").status == 0
+        assert send(f"{scheme}://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "TimeoutError")
         over.set()
 
 
-def test_who_answers_byte_by_byte() -> None:
-    """Each byte comes in time, so that no time-out of a read ends it."""
-    ended = threading.Event()
+def drip(client: socket.socket, beginning: bytes) -> None:
+    """Sends a beginning, and then byte by byte, so that no time-out of a read ends it, until the other side does."""
+    try:
+        client.sendall(beginning)
+        while True:
+            time.sleep(TIMEOUT / 5)
+            client.sendall(b"x")
+    except OSError:
+        return
 
-    def drip(client: socket.socket) -> None:
-        client.sendall(b"HTTP/1.1 200 OK\r\nX: ")
-        try:
-            while not ended.wait(TIMEOUT / 5):
-                client.sendall(b"x")
-        except OSError:
-            ended.set()
 
-    with listening(drip) as port:
-        assert send(f"http://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "TimeoutError")
-        assert ended.wait(30)
+@pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_who_answers_byte_by_byte(beginning: bytes) -> None:
+    in_time = Answer(200) if beginning.endswith(b"\r\n\r\n") else Answer(0, "TimeoutError")
+    with listening(lambda client: drip(client, beginning)) as port:
+        assert send(f"http://127.0.0.1:{port}/", {}, b"{}") == in_time
+
+
+def test_who_shakes_hands_byte_by_byte() -> None:
+    record = b"\x16\x03\x03\x40\x00"  # the beginning of a long handshake message
+    with listening(lambda client: drip(client, record)) as port:
+        assert send(f"https://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "TimeoutError")
+
+
+def test_who_answers_byte_by_byte_through_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certified = Certified(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certified.file))
+    secure = sender(private=True, resolver=lambda *_: ["127.0.0.1"], timeout=TIMEOUT)
+    with listening(lambda client: certified.serve(client, lambda secured: drip(secured, b"HTTP/1.1 2"))) as port:
+        assert secure(f"https://shop.example:{port}/", {}, b"{}") == Answer(0, "TimeoutError")
+
+
+def test_a_name_that_takes_too_long_to_be_found() -> None:
+    """What is left of the time counts: nobody is connected to any more."""
+
+    def slow(host: str, port: int) -> list[str]:
+        time.sleep(TIMEOUT)
+        return ["127.0.0.1"]
+
+    with receiving() as receiver:
+        late = sender(private=True, resolver=slow, timeout=TIMEOUT)
+        assert late(receiver.url, {"webhook-id": "msg_1"}, b"{}") == Answer(0, "TimeoutError")
+        assert receiver.received() == []
 
 
 @pytest.mark.parametrize("answer", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\x00" * 100_000])
@@ -102,6 +134,10 @@ def test_a_name_that_leads_elsewhere_by_now() -> None:
     guarded = sender(private=False, resolver=lambda *_: ["127.0.0.1"], timeout=TIMEOUT)
 
     assert guarded("https://shop.example/", {}, b"{}") == Answer(0, "shop.example is at an address that is not public.")
+
+
+def no_content(client: socket.socket) -> None:
+    client.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
 
 class Certified:
@@ -133,12 +169,14 @@ class Certified:
         self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._context.load_cert_chain(self.file, key_file)
 
-    def serve(self, client: socket.socket) -> None:
+    def serve(self, client: socket.socket, answer: Callable[[socket.socket], None] = no_content) -> None:
         try:
             with self._context.wrap_socket(client, server_side=True) as secure:
-                while b"{}" not in secure.recv(65536):
-                    pass
-                secure.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+                received = b""
+                while not received.endswith(b"{}"):
+                    received += (more := secure.recv(65536))
+                    assert more, "the request is cut short"
+                answer(secure)
         except OSError:
             return  # the client does not trust it
 
@@ -147,7 +185,8 @@ class Certified:
     ("host", "trusted", "answer"),
     [
         ("shop.example", True, Answer(204)),
-        ("other.example", True, Answer(0, "CertificateError")),
+        ("shop.example.", True, Answer(204)),
+        ("other.example", True, Answer(0, "SSLCertVerificationError")),
         ("shop.example", False, Answer(0, "SSLCertVerificationError")),
     ],
 )
