@@ -203,6 +203,7 @@ class EndpointSchema(Strict):
     disabled = fields.String(required=True, allow_none=True)
     delivered = _required_integer(minimum=0)
     waiting = _required_integer(minimum=0)
+    failing = _required_integer(minimum=0)
     dead = _required_integer(minimum=0)
     createdAt = _required_text(format="date-time")  # noqa: N815
 

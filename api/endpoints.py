@@ -47,8 +47,9 @@ class EndpointRoutes:
     def list_webhook_endpoints(self) -> Response:
         """The webhook endpoints, in the order of registration
 
-        `position` is up to where the log is queued for the endpoint, `waiting` how many deliveries are on their way,
-        `dead` how many were given up. `disabled` says why nothing is sent to it, if so.
+        `position` is up to where the log is queued for the endpoint, `waiting` how many deliveries are to come, of
+        which `failing` have failed and are tried again, `dead` how many were given up. `disabled` says why nothing is
+        sent to it, if so.
         """
         self._callers.admin()
         return json_answer([_rendered(endpoint) for endpoint in self._endpoints.all()])
@@ -122,6 +123,7 @@ def _rendered(endpoint: Endpoint) -> dict[str, Any]:
         "disabled": endpoint.disabled or None,
         "delivered": endpoint.delivered,
         "waiting": endpoint.waiting,
+        "failing": endpoint.failing,
         "dead": endpoint.dead,
         "createdAt": endpoint.created_at,
     }

@@ -218,6 +218,8 @@ def _deliveries(endpoints: Sequence[Endpoint]) -> Iterator[Metric]:
     delivered = CounterMetricFamily("ledger_webhooks_delivered", "Webhooks that have arrived.", labels=label)
     position = GaugeMetricFamily("ledger_webhook_position", "Up to where the log is queued.", labels=label)
     waiting = GaugeMetricFamily("ledger_webhooks_waiting", "Webhooks to be sent, or sent again.", labels=label)
+    told = "Webhooks that have failed, and are sent again."
+    failing = GaugeMetricFamily("ledger_webhooks_failing", told, labels=label)
     dead = GaugeMetricFamily("ledger_webhooks_dead", "Webhooks that were given up.", labels=label)
     disabled = GaugeMetricFamily(
         "ledger_webhook_endpoint_disabled", "Whether nothing is sent to the endpoint.", labels=label
@@ -227,6 +229,7 @@ def _deliveries(endpoints: Sequence[Endpoint]) -> Iterator[Metric]:
         delivered.add_metric(key, endpoint.delivered)
         position.add_metric(key, endpoint.position)
         waiting.add_metric(key, endpoint.waiting)
+        failing.add_metric(key, endpoint.failing)
         dead.add_metric(key, endpoint.dead)
         disabled.add_metric(key, bool(endpoint.disabled))
-    yield from (delivered, position, waiting, dead, disabled)
+    yield from (delivered, position, waiting, failing, dead, disabled)

@@ -31,10 +31,11 @@ def _endpoints(session: Session) -> Iterator[Endpoints]:
 @pass_session
 def list_(session: Session) -> None:
     """Show the endpoints, and how their deliveries stand."""
-    table = Table("id", "url", "types", "position", "delivered", "waiting", "dead", "disabled")
+    table = Table("id", "url", "types", "position", "delivered", "waiting", "failing", "dead", "disabled")
     with _endpoints(session) as endpoints:
         for each in endpoints.all():
-            counts = [f"{count:,}" for count in (each.position, each.delivered, each.waiting, each.dead)]
+            numbers = (each.position, each.delivered, each.waiting, each.failing, each.dead)
+            counts = [f"{number:,}" for number in numbers]
             table.add_row(each.id, each.url, ", ".join(each.types) or "all", *counts, each.disabled or "no")
     session.show(table)
 

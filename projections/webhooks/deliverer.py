@@ -100,8 +100,8 @@ class Deliverer:
             return
         what = f"it answered {answer.status}" if answer.status else answer.error
         if answer.status == HTTPStatus.GONE:
-            self._queue.gone(delivery)
-            _log.warning("webhook endpoint %s is disabled: %s", delivery.endpoint, what)
+            if self._queue.gone(delivery):
+                _log.warning("webhook endpoint %s is disabled: %s", delivery.endpoint, what)
         elif self._queue.failed(delivery, what, self._clock()):
             _log.warning("a webhook of position %s to %s is given up: %s", delivery.position, delivery.endpoint, what)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,9 +23,11 @@ ROTATION = timedelta(hours=24)
 MAX_ENDPOINTS = 100
 MOST_DEAD = 100
 _SECRET_BYTES = 32
+_is_id = re.compile("ep_[0-9a-f]{18}").fullmatch
 _COLUMNS = "id, url, secret, former_secret, former_until, types, position, disabled, delivered, created_at"
 _STANDING = (
     f"SELECT {_COLUMNS}, (SELECT count(*) FROM webhook_deliveries WHERE endpoint = id AND dead = 0),"
+    " (SELECT count(*) FROM webhook_deliveries WHERE endpoint = id AND dead = 0 AND error <> ''),"
     " (SELECT count(*) FROM webhook_deliveries WHERE endpoint = id AND dead = 1) FROM webhook_endpoints"
 )
 
@@ -32,7 +35,8 @@ _STANDING = (
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """An endpoint. ``types`` of webhooks that it wants (none: all); ``position``: up to where the log is queued for it;
-    ``disabled``: why nothing is sent to it, or empty; ``waiting`` and ``dead``: how many deliveries are."""
+    ``disabled``: why nothing is sent to it, or empty; ``waiting``: how many deliveries are to come, of which
+    ``failing`` have failed, and are tried again; ``dead``: how many were given up."""
 
     id: str
     url: str
@@ -42,6 +46,7 @@ class Endpoint:
     delivered: int
     created_at: str
     waiting: int
+    failing: int
     dead: int
 
 
@@ -80,10 +85,7 @@ class Endpoints:
     def get(self, endpoint_id: str) -> Endpoint:
         """An endpoint. Raises UnknownEndpoint."""
         with self._database.read() as cursor:
-            found = cursor.execute(f"{_STANDING} WHERE id = ?", (endpoint_id,))
-        if not found:
-            raise _unknown(endpoint_id)
-        return _endpoint(found[0])
+            return _endpoint(_one(cursor, f"{_STANDING} WHERE id = ?", endpoint_id))
 
     def register(self, url: str, types: Sequence[str] = (), after: int | None = None) -> tuple[Endpoint, str]:
         """A new endpoint and its secret, which is shown only now.
@@ -107,7 +109,7 @@ class Endpoints:
     def remove(self, endpoint_id: str) -> None:
         """Forgets an endpoint and what waits for it. Raises UnknownEndpoint."""
         with self._database.transaction() as cursor:
-            _lock(cursor, self._database, endpoint_id)
+            hold(cursor, self._database, endpoint_id)
             cursor.execute("DELETE FROM webhook_deliveries WHERE endpoint = ?", (endpoint_id,))
             cursor.execute("DELETE FROM webhook_endpoints WHERE id = ?", (endpoint_id,))
 
@@ -115,7 +117,7 @@ class Endpoints:
         """A new secret, shown only now; the former one signs along for a day. Raises UnknownEndpoint."""
         secret = self._new_secret()
         with self._database.transaction() as cursor:
-            _lock(cursor, self._database, endpoint_id)
+            hold(cursor, self._database, endpoint_id)
             cursor.execute(
                 "UPDATE webhook_endpoints SET former_secret = secret, former_until = ?, secret = ? WHERE id = ?",
                 (rfc3339(self._clock() + ROTATION), secret, endpoint_id),
@@ -125,17 +127,17 @@ class Endpoints:
     def enable(self, endpoint_id: str) -> None:
         """Sends to it again, what has waited included. Raises UnknownEndpoint."""
         with self._database.transaction() as cursor:
-            _lock(cursor, self._database, endpoint_id)
+            hold(cursor, self._database, endpoint_id)
             cursor.execute("UPDATE webhook_endpoints SET disabled = '' WHERE id = ?", (endpoint_id,))
 
     def replay(self, endpoint_id: str) -> int:
         """Tries all dead deliveries of an endpoint again, from the beginning; how many. Raises UnknownEndpoint."""
         now = rfc3339(self._clock())
         with self._database.transaction() as cursor:
-            _lock(cursor, self._database, endpoint_id)
+            hold(cursor, self._database, endpoint_id)
             rows = cursor.execute(
-                "UPDATE webhook_deliveries SET dead = 0, attempts = 0, next_at = ? WHERE endpoint = ? AND dead = 1"
-                " RETURNING 1",
+                "UPDATE webhook_deliveries SET dead = 0, attempts = 0, next_at = ?, error = ''"
+                " WHERE endpoint = ? AND dead = 1 RETURNING 1",
                 (now, endpoint_id),
             )
         return len(rows)
@@ -143,8 +145,7 @@ class Endpoints:
     def dead(self, endpoint_id: str, after: int = 0) -> list[DeadLetter]:
         """The first MOST_DEAD deliveries that were given up, by position, after a position. Raises UnknownEndpoint."""
         with self._database.read() as cursor:
-            if not cursor.execute("SELECT 1 FROM webhook_endpoints WHERE id = ?", (endpoint_id,)):
-                raise _unknown(endpoint_id)
+            _one(cursor, "SELECT 1 FROM webhook_endpoints WHERE id = ?", endpoint_id)
             rows = cursor.execute(
                 "SELECT position, stream, error FROM webhook_deliveries WHERE endpoint = ? AND dead = 1"
                 " AND position > ? ORDER BY position LIMIT ?",
@@ -173,17 +174,23 @@ def registered(cursor: Cursor) -> list[Endpoint]:
     return [_endpoint(row) for row in cursor.execute(f"{_STANDING} ORDER BY created_at, id")]
 
 
-def _lock(cursor: Cursor, database: Database, endpoint_id: str) -> None:
-    """The endpoint is this transaction's until it ends. Raises UnknownEndpoint."""
+def hold(cursor: Cursor, database: Database, endpoint_id: str) -> Row:
+    """``types`` and ``position`` of an endpoint that is this transaction's until it ends. Raises UnknownEndpoint.
+
+    Whoever writes rows of its deliveries holds it first: two who took them crosswise would wait for each other.
+    """
     suffix = " FOR UPDATE" if database.dialect == "postgres" else ""
-    if not cursor.execute(f"SELECT 1 FROM webhook_endpoints WHERE id = ?{suffix}", (endpoint_id,)):
-        raise _unknown(endpoint_id)
+    return _one(cursor, f"SELECT types, position FROM webhook_endpoints WHERE id = ?{suffix}", endpoint_id)
 
 
-def _unknown(endpoint_id: str) -> UnknownEndpoint:
-    return UnknownEndpoint(f"There is no webhook endpoint {endpoint_id[:40]!r}.")
+def _one(cursor: Cursor, query: str, endpoint_id: str) -> Row:
+    # What is no id may have characters that a database does not take.
+    found = cursor.execute(query, (endpoint_id,)) if _is_id(endpoint_id) else []
+    if not found:
+        raise UnknownEndpoint(f"There is no webhook endpoint {endpoint_id[:40]!r}.")
+    return found[0]
 
 
 def _endpoint(row: Row) -> Endpoint:
-    endpoint_id, url, _, _, _, types, position, disabled, delivered, created_at, waiting, dead = row
-    return Endpoint(endpoint_id, url, json.loads(types), position, disabled, delivered, created_at, waiting, dead)
+    endpoint_id, url, _, _, _, types, position, disabled, delivered, created_at, *counts = row
+    return Endpoint(endpoint_id, url, json.loads(types), position, disabled, delivered, created_at, *counts)

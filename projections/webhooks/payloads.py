@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ledger.events import ORDER_EVENTS, upcast
 from ledger.order import order_id_of
 from ledger.storage.log import RecordedEvent
-from ledger.transparency.lines import recorded_at
 
 TYPES: Mapping[str, str] = {
     "OrderCreated": "order.created",
@@ -17,18 +17,20 @@ TYPES: Mapping[str, str] = {
 }
 """By type of event. Others are told to nobody."""
 
+_CLASSES = {event_type.TOPIC: event_type for event_type in ORDER_EVENTS}
+
 
 def payload(event: RecordedEvent) -> str:
-    """The body of the webhook: ``type``, ``timestamp`` and ``data``."""
-    body: Mapping[str, Any] = json.loads(event.body)
+    """The body of the webhook: ``type``, ``timestamp`` and ``data``. Raises one of UNFOLDABLE for an altered event."""
+    body = upcast(_CLASSES[event.type], json.loads(event.body))
     data = {
         "orderId": order_id_of(event.stream),
         "version": event.version,
         "position": event.position,
         **_facts(event.type, body),
     }
-    told = {"type": TYPES[event.type], "timestamp": recorded_at(event.body), "data": data}
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+    told = {"type": TYPES[event.type], "timestamp": body["timestamp"], "data": data}
+    return json.dumps(told, allow_nan=False, separators=(",", ":"))
 
 
 def _facts(event_type: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,20 +2,25 @@
 
 Rows and the endpoint's position commit together, so that no event is left out or queued twice. A row is claimed by
 moving its next attempt into the future: whoever dies while sending has only delayed it. Of an order only the first row
-that waits can be claimed, so that its events arrive in order; what was given up does not hold up the others.
+that waits can be claimed, so that its events arrive in order; what was given up does not hold up the others. An
+endpoint that somebody removes meanwhile has nothing to be noted.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ledger.clock import rfc3339
+from ledger.errors import UnknownEndpoint
 from ledger.storage import Cursor, Database
 from ledger.storage.log import COLUMNS, RecordedEvent
 from ledger.storage.tables import Row
+from projections.poison import UNFOLDABLE
+from projections.webhooks.endpoints import hold
 from projections.webhooks.payloads import TYPES, payload
 
 BATCH = 500
@@ -62,7 +67,6 @@ class Queue:
     def __init__(self, database: Database, *, jitter: Callable[[], float]) -> None:
         self._database = database
         self._jitter = jitter
-        self._lock = " FOR UPDATE" if database.dialect == "postgres" else ""
 
     def endpoints(self) -> list[str]:
         """The ids of those that something may be sent to."""
@@ -78,33 +82,38 @@ class Queue:
                 " AND position < (SELECT coalesce(max(position), 0) FROM events) ORDER BY id"
             )
         more = False
-        for row in rows:
-            more = self._fill_one(row[0], now) or more
+        for (endpoint,) in rows:
+            with suppress(UnknownEndpoint):
+                more = self._fill_one(endpoint, now) or more
         return more
 
     def _fill_one(self, endpoint: str, now: datetime) -> bool:
         with self._database.transaction() as cursor:
-            query = f"SELECT types, position FROM webhook_endpoints WHERE id = ?{self._lock}"
-            found = cursor.execute(query, (endpoint,))
-            waiting = "SELECT count(*) FROM webhook_deliveries WHERE endpoint = ? AND dead = 0"
-            if not found or cursor.execute(waiting, (endpoint,))[0][0] >= MOST_WAITING:
+            types, position = hold(cursor, self._database, endpoint)
+            [(waiting,)] = cursor.execute(
+                "SELECT count(*) FROM webhook_deliveries WHERE endpoint = ? AND dead = 0", (endpoint,)
+            )
+            limit = min(BATCH, MOST_WAITING - int(waiting))
+            if limit <= 0:
                 return False
-            types, position = json.loads(found[0][0]), found[0][1]
             events = cursor.execute(
                 "SELECT position, stream, type FROM events WHERE position > ? ORDER BY position LIMIT ?",
-                (position, BATCH),
+                (position, limit),
             )
             if not events:
                 return False
-            wanted = [row for row in events if row[2] in TYPES and (not types or TYPES[row[2]] in types)]
-            moment = rfc3339(now)
+            asked, moment = json.loads(types), rfc3339(now)
             cursor.executemany(
                 "INSERT INTO webhook_deliveries (endpoint, position, stream, attempts, next_at, dead, error)"
                 " VALUES (?, ?, ?, 0, ?, 0, '')",
-                [(endpoint, row[0], row[1], moment) for row in wanted],
+                [
+                    (endpoint, place, stream, moment)
+                    for place, stream, kind in events
+                    if kind in TYPES and (not asked or TYPES[kind] in asked)
+                ],
             )
             cursor.execute("UPDATE webhook_endpoints SET position = ? WHERE id = ?", (events[-1][0], endpoint))
-            return len(events) == BATCH
+            return len(events) == limit
 
     def claim(self, endpoint: str, now: datetime, limit: int) -> list[Delivery]:
         """Takes at most so many of an endpoint's that are due, for as long as a lease lasts."""
@@ -112,21 +121,21 @@ class Queue:
             due = cursor.execute(DUE, (endpoint, rfc3339(now), limit))
         if not due:
             return []
-        with self._database.transaction() as cursor:
-            # By position, as everybody takes them: two who took them crosswise would wait for each other.
-            taken = [_take(cursor, endpoint, row, now) for row in sorted(due)]
-        return [delivery for delivery in taken if delivery is not None]
+        with suppress(UnknownEndpoint), self._database.transaction() as cursor:
+            hold(cursor, self._database, endpoint)
+            taken = [_take(cursor, endpoint, row, now) for row in due]
+            return [delivery for delivery in taken if delivery is not None]
+        return []
 
     def delivered(self, delivery: Delivery) -> None:
         """It has arrived: its row is not needed any more."""
-        with self._database.transaction() as cursor:
-            # The endpoint first, as whoever removes it does: the other way round the two would wait for each other.
-            cursor.execute(f"SELECT 1 FROM webhook_endpoints WHERE id = ?{self._lock}", (delivery.endpoint,))
-            gone = cursor.execute(
+        with suppress(UnknownEndpoint), self._database.transaction() as cursor:
+            hold(cursor, self._database, delivery.endpoint)
+            ours = cursor.execute(
                 "DELETE FROM webhook_deliveries WHERE endpoint = ? AND position = ? RETURNING 1",
                 (delivery.endpoint, delivery.position),
             )
-            if gone:
+            if ours:
                 counted = "UPDATE webhook_endpoints SET delivered = delivered + 1 WHERE id = ?"
                 cursor.execute(counted, (delivery.endpoint,))
 
@@ -134,31 +143,37 @@ class Queue:
         """It has not: when to try again, or that it is given up, which is answered."""
         dead = delivery.attempts > len(SCHEDULE)
         pause = timedelta(0) if dead else SCHEDULE[delivery.attempts - 1] * (1 + self._jitter())
-        with self._database.transaction() as cursor:
+        next_at = rfc3339(now + pause)
+        with suppress(UnknownEndpoint), self._database.transaction() as cursor:
+            hold(cursor, self._database, delivery.endpoint)
             ours = cursor.execute(
                 "UPDATE webhook_deliveries SET next_at = ?, dead = ?, error = ?"
                 " WHERE endpoint = ? AND position = ? AND attempts = ? RETURNING 1",
-                (rfc3339(now + pause), int(dead), error[:200], delivery.endpoint, delivery.position, delivery.attempts),
+                (next_at, int(dead), error[:200], delivery.endpoint, delivery.position, delivery.attempts),
             )
             if ours and not dead:  # what waits behind it can't be sent earlier, and need not be looked at
                 cursor.execute(
                     "UPDATE webhook_deliveries SET next_at = ? WHERE endpoint = ? AND stream = ? AND position > ?"
                     " AND dead = 0",
-                    (rfc3339(now + pause), delivery.endpoint, delivery.stream, delivery.position),
+                    (next_at, delivery.endpoint, delivery.stream, delivery.position),
                 )
         return dead
 
-    def gone(self, delivery: Delivery) -> None:
-        """The endpoint says that it is not there any more (410): nothing is sent to it until somebody enables it."""
-        with self._database.transaction() as cursor:
-            cursor.execute(
-                "UPDATE webhook_endpoints SET disabled = 'it answered 410 Gone' WHERE id = ?", (delivery.endpoint,)
-            )
+    def gone(self, delivery: Delivery) -> bool:
+        """The endpoint says that it is not there any more (410): nothing is sent to it until somebody enables it.
+
+        Whether that is new. What was sent has lost no attempt by it.
+        """
+        with suppress(UnknownEndpoint), self._database.transaction() as cursor:
+            hold(cursor, self._database, delivery.endpoint)
             cursor.execute(
                 "UPDATE webhook_deliveries SET attempts = attempts - 1, next_at = ''"
-                " WHERE endpoint = ? AND position = ? AND dead = 0",
-                (delivery.endpoint, delivery.position),
+                " WHERE endpoint = ? AND position = ? AND attempts = ? AND dead = 0",
+                (delivery.endpoint, delivery.position, delivery.attempts),
             )
+            disabled = "UPDATE webhook_endpoints SET disabled = ? WHERE id = ? AND disabled = '' RETURNING 1"
+            return bool(cursor.execute(disabled, ("it answered 410 Gone", delivery.endpoint)))
+        return False
 
 
 def _take(cursor: Cursor, endpoint: str, row: Row, now: datetime) -> Delivery | None:
@@ -173,9 +188,10 @@ def _take(cursor: Cursor, endpoint: str, row: Row, now: datetime) -> Delivery | 
     if not taken:
         return None
     try:
-        event = RecordedEvent(*cursor.execute(f"SELECT {COLUMNS} FROM events WHERE position = ?", (position,))[0])
+        [row] = cursor.execute(f"SELECT {COLUMNS} FROM events WHERE position = ?", (position,))
+        event = RecordedEvent(*row)
         body = payload(event)
-    except (ValueError, LookupError, TypeError):  # somebody has tampered with it: proofs and `check` say so, too
+    except UNFOLDABLE:  # somebody has tampered with it, or with its row: proofs and `check` say so, too
         cursor.execute(
             "UPDATE webhook_deliveries SET dead = 1, error = 'the event can not be read'"
             " WHERE endpoint = ? AND position = ?",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from threading import Event
+from logging import WARNING
+from threading import Barrier, Event
 
 import pytest
 from standardwebhooks import Webhook
@@ -15,6 +17,7 @@ from standardwebhooks import Webhook
 from ledger.actor import Cause
 from ledger.cart import CartItem
 from ledger.errors import InvalidEndpoint, UnknownEndpoint
+from ledger.events import StatusChanged
 from ledger.statuses import Status
 from projections.webhooks import endpoints as registry
 from projections.webhooks.deliverer import EACH, Deliverer
@@ -144,6 +147,7 @@ def test_what_fails_is_tried_again_for_three_days_and_then_given_up(bench: Bench
     assert len(bench.receiver.sent) == len(SCHEDULE) + 1
     bench.receiver.answer = lambda *_: OK
     assert bench.endpoints.replay(endpoint.id) == 1
+    assert (bench.only().waiting, bench.only().failing) == (1, 0)
     bench.deliver()
     assert len(bench.receiver.sent) == len(SCHEDULE) + 2
     endpoint = bench.only()
@@ -163,6 +167,7 @@ def test_an_order_waits_for_its_first_event_and_others_do_not(bench: Bench) -> N
         waiting = cursor.execute("SELECT position, next_at FROM webhook_deliveries ORDER BY position")
     assert [row[0] for row in waiting] == [1, 3]
     assert waiting[0][1] == waiting[1][1], "what waits behind another is looked at again and again"
+    assert (bench.only().waiting, bench.only().failing, bench.only().dead) == (2, 1, 0)
     bench.receiver.answer = lambda *_: OK
     bench.after(SCHEDULE[0])
     assert bench.receiver.positions[3:] == [1, 3]
@@ -190,11 +195,28 @@ def test_who_is_gone_is_left_alone_until_somebody_enables_it(bench: Bench) -> No
 
     assert len(bench.receiver.sent) == 1
     assert bench.only().disabled == "it answered 410 Gone"
-    bench.receiver.answer = lambda *_: OK
+    bench.receiver.answer = lambda *_: FAILS
     bench.endpoints.enable(endpoint.id)
     bench.deliver()
-    assert bench.receiver.positions == [1, 1, 2]
+    assert bench.receiver.positions == [1, 1]
+    bench.receiver.answer = lambda *_: OK
+    bench.after(SCHEDULE[0])  # the first pause: it has lost no attempt by being gone
+    assert bench.receiver.positions == [1, 1, 1, 2]
     assert (bench.only().disabled, bench.only().dead) == ("", 0)
+
+
+def test_that_it_is_gone_is_said_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.endpoints.register(URL)
+    together = Barrier(2)
+    bench.receiver.answer = lambda *_: GONE if together.wait(30) >= 0 else OK
+    bench.order()
+    bench.order()
+    bench.deliver()
+    assert sorted(bench.receiver.positions) == [1, 2]
+    assert [record.message for record in caplog.records if "disabled" in record.message] == [
+        f"webhook endpoint {bench.only().id} is disabled: it answered 410"
+    ]
+    assert (bench.only().waiting, bench.only().failing) == (2, 0)
 
 
 def test_a_new_secret_signs_beside_the_former_for_a_day(bench: Bench) -> None:
@@ -277,20 +299,35 @@ def test_a_slow_endpoint_leaves_room_for_another(bench: Bench) -> None:
 
 
 def test_the_queue_of_one_endpoint_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("projections.webhooks.queue.MOST_WAITING", 2)
-    monkeypatch.setattr("projections.webhooks.queue.BATCH", 1)
+    monkeypatch.setattr("projections.webhooks.queue.MOST_WAITING", 3)
+    monkeypatch.setattr("projections.webhooks.queue.BATCH", 2)
     bench.endpoints.register(URL)
     bench.receiver.answer = lambda *_: FAILS
-    for _ in range(5):
+    for _ in range(6):
         bench.order()
     bench.deliver()
-    assert (bench.only().waiting, bench.only().position) == (2, 2)
+    assert (bench.only().waiting, bench.only().position) == (3, 3), "it ends with a part of a batch"
     bench.receiver.answer = lambda *_: OK
     bench.after(SCHEDULE[0])
-    assert sorted(set(bench.receiver.positions)) == [1, 2, 3, 4, 5]
+    assert sorted(set(bench.receiver.positions)) == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("body", ["", "[]", "{}", '{"timestamp":"x"}'])
+def test_what_is_dead_leaves_room(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("projections.webhooks.queue.MOST_WAITING", 1)
+    endpoint, _ = bench.endpoints.register(URL)
+    for _ in range(2):
+        bench.order()
+    with bench.store.database.write() as cursor:
+        cursor.execute("INSERT INTO webhook_deliveries VALUES (?, 0, 'order-0', 10, '', 1, 'x')", (endpoint.id,))
+    bench.deliver()
+    assert bench.receiver.positions == [1, 2]
+
+
+DEEP = '{"timestamp":' + "[" * 100_000 + "]" * 100_000 + "}"
+NO_AMOUNT = '{"timestamp":"x","user_id":1,"amount_in_cents":NaN,"currency":"usd"}'
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", '"x"', "null", '{"timestamp":"x"}', DEEP, NO_AMOUNT])
 def test_an_event_that_was_written_over_stops_nobody(bench: Bench, body: str) -> None:
     endpoint, _ = bench.endpoints.register(URL)
     bench.order()
@@ -300,6 +337,33 @@ def test_an_event_that_was_written_over_stops_nobody(bench: Bench, body: str) ->
     bench.deliver()
     assert bench.receiver.positions == [2]
     assert [letter.position for letter in bench.endpoints.dead(endpoint.id)] == [1]
+
+
+def test_half_a_character_stops_nobody(bench: Bench) -> None:
+    """An altered event that can be read is told as it is: that it was altered is for proofs to show."""
+    bench.endpoints.register(URL)
+    bench.order()
+    bench.order()
+    with bench.store.database.write() as cursor:
+        cursor.execute("UPDATE events SET body = replace(body, '\"usd\"', '\"\\ud800\"') WHERE position = 1")
+    bench.deliver()
+    assert sorted(bench.receiver.positions) == [1, 2]
+
+
+def test_an_event_of_a_former_version_is_told_in_its_present_shape(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StatusChanged, "class_version", 2, raising=False)
+    monkeypatch.setattr(
+        StatusChanged, "upcast_v1_v2", lambda state: state.update(status=state["status"].upper()), raising=False
+    )
+    bench.endpoints.register(URL)
+    bench.order()
+    with bench.store.database.write() as cursor:
+        body = '{"timestamp":"2026-01-01T00:00:00.000000Z","previous":"pending","status":"cancelled"}'
+        cursor.execute("INSERT INTO events VALUES (2, 'order-1', 2, 'StatusChanged', ?)", (body,))
+    bench.deliver()
+    assert json.loads(bench.receiver.sent[-1][2])["data"]["status"] == "CANCELLED"
 
 
 def test_an_event_that_is_missing_stops_nobody(bench: Bench) -> None:
@@ -349,10 +413,59 @@ def test_what_is_removed_is_forgotten(bench: Bench) -> None:
         assert cursor.execute("SELECT count(*) FROM webhook_deliveries") == [(0,)]
 
 
+@pytest.mark.parametrize("answer", [OK, FAILS, GONE])
+def test_what_is_removed_while_it_is_sent(bench: Bench, caplog: pytest.LogCaptureFixture, answer: Answer) -> None:
+    endpoint, _ = bench.endpoints.register(URL)
+
+    def remove(*_: object) -> Answer:
+        bench.endpoints.remove(endpoint.id)
+        return answer
+
+    bench.receiver.answer = remove
+    bench.order()
+    bench.deliver()
+    assert bench.endpoints.all() == []
+    with bench.store.database.read() as cursor:
+        assert cursor.execute("SELECT count(*) FROM webhook_deliveries") == [(0,)]
+    assert [record for record in caplog.records if record.levelno >= WARNING] == []
+
+
+def test_what_is_removed_before_it_is_claimed(bench: Bench) -> None:
+    endpoint, _ = bench.endpoints.register(URL)
+    bench.order()
+
+    def remove(where: str) -> None:
+        if where == "filled":
+            bench.endpoints.remove(endpoint.id)
+
+    bench.another(remove).step()
+    assert bench.receiver.sent == []
+
+
+def test_an_endpoint_is_removed_in_the_midst_of_it_all(bench: Bench) -> None:
+    """Nobody meets half of it, and none of those who claim, note, replay and remove wait for each other."""
+    for _ in range(40):
+        bench.order()
+    bench.receiver.answer = lambda _, data: FAILS if int(str(data["position"])) % 3 else OK
+    others = [bench.another() for _ in range(3)]
+    for _ in range(5):
+        endpoint, _ = bench.endpoints.register(URL, after=0)
+        with ThreadPoolExecutor() as threads:
+            working = [threads.submit(lambda other=other: [other.step() for _ in range(8)]) for other in others]
+            replayed = threads.submit(bench.endpoints.replay, endpoint.id)
+            bench.endpoints.remove(endpoint.id)
+            for each in working:
+                each.result()
+        assert replayed.exception() is None or isinstance(replayed.exception(), UnknownEndpoint)
+    with bench.store.database.read() as cursor:
+        assert cursor.execute("SELECT count(*) FROM webhook_deliveries") == [(0,)]
+
+
+@pytest.mark.parametrize("id", ["ep_none", "ep_" + "0" * 18, "", "\0", "ep_" + "0" * 17 + "\0", "\udc80"])
 @pytest.mark.parametrize("name", ["remove", "rotate", "enable", "replay", "dead", "get"])
-def test_an_endpoint_that_is_not_there(bench: Bench, name: str) -> None:
-    with pytest.raises(UnknownEndpoint, match="ep_none"):
-        getattr(bench.endpoints, name)("ep_none")
+def test_an_endpoint_that_is_not_there(bench: Bench, name: str, id: str) -> None:
+    with pytest.raises(UnknownEndpoint, match="There is no webhook endpoint"):
+        getattr(bench.endpoints, name)(id)
 
 
 def test_what_is_no_endpoint_is_refused_and_nothing_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

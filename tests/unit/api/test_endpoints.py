@@ -27,13 +27,14 @@ def test_an_endpoint_from_beginning_to_end(client: Any, admin: Any) -> None:
 
     assert secret.startswith("whsec_")
     assert client.get(PATH, headers=admin).json == [added]
-    assert {name: added[name] for name in ("url", "types", "position", "disabled", "delivered", "waiting", "dead")} == {
+    assert {name: value for name, value in added.items() if name not in ("id", "createdAt")} == {
         "url": URL,
         "types": ["order.created"],
         "position": 0,
         "disabled": None,
         "delivered": 0,
         "waiting": 0,
+        "failing": 0,
         "dead": 0,
     }
     one = f"{PATH}/{added['id']}"
@@ -69,8 +70,9 @@ def test_they_are_for_admins(client: Any, tokens: Any, role: str | None, method:
 
 
 @pytest.mark.parametrize(("method", "path"), [each for each in ROUTES if each[1] != PATH])
-def test_an_endpoint_that_is_not_there(client: Any, admin: Any, method: str, path: str) -> None:
-    response = client.open(path, method=method, headers=admin)
+@pytest.mark.parametrize("id", ["ep_0", "ep_" + "0" * 18, "%00", "ep_" + "0" * 17 + "%00", "%ED%A0%80", "%F0%9F%90%99"])
+def test_an_endpoint_that_is_not_there(client: Any, admin: Any, method: str, path: str, id: str) -> None:
+    response = client.open(path.replace("ep_0", id), method=method, headers=admin)
 
     assert response.status_code == 404
     assert response.json["type"] == "/problems/no-such-endpoint"
@@ -110,6 +112,6 @@ def test_its_deliveries_are_in_the_metrics(client: Any, admin: Any) -> None:
     added = add(client, admin)
     scraped = client.get("/metrics").text
 
-    for name in ("s_delivered_total", "s_waiting", "s_dead", "_endpoint_disabled", "_position"):
+    for name in ("s_delivered_total", "s_waiting", "s_failing", "s_dead", "_endpoint_disabled", "_position"):
         assert f'ledger_webhook{name}{{endpoint="{added["id"]}"}} 0.0' in scraped
     assert added["secret"] not in scraped
