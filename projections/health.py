@@ -25,7 +25,10 @@ _ASKED = 20  # events, of which the first that says when it was recorded is enou
 
 @dataclass(frozen=True, slots=True)
 class FollowerState:
-    """How far a follower of the log has come; ``behind`` is how long the first event that it lacks has waited."""
+    """How far a follower of the log has come; ``behind`` is how long the first event that it lacks has waited.
+
+    A ``position`` beyond the ``head`` is that of a log that was cut off at its end.
+    """
 
     name: str
     slug: str
@@ -87,7 +90,13 @@ class Health:
             yield Symptom(problem, "Until then nothing else can be looked at.")
             return
         for follower in self.followers():
-            if follower.behind > self._max_lag:
+            if follower.position > follower.head:
+                yield Symptom(
+                    f"{follower.name} has {follower.position:,} events, and the log ends at {follower.head:,}: it was"
+                    " cut off at its end.",
+                    "A failover or a restore may have lost events: see docs/operations.md on backups.",
+                )
+            elif follower.behind > self._max_lag:
                 waits = f"{follower.head - follower.position:,} events behind, the first of which has waited"
                 yield Symptom(
                     f"{follower.name} is {waits} for {follower.behind.total_seconds():,.0f} seconds.",
@@ -148,7 +157,9 @@ class Health:
         states = [self._state(cursor, TREE, "transparency-log", sizes.tree, sizes.head)]
         if self._signs:
             states.append(self._state(cursor, CHECKPOINT, "checkpoints", sizes.checkpoint, sizes.head))
-        states.append(self._state(cursor, SEARCH, "order-search", max(0, positions(cursor)[0]), sizes.head))
+        # Its position with the head of the same moment: with an earlier one it would seem to be ahead.
+        position, head = positions(cursor)
+        states.append(self._state(cursor, SEARCH, "order-search", max(0, position), head))
         return states
 
     def _state(self, cursor: Cursor, name: str, slug: str, position: int, head: int) -> FollowerState:

@@ -8,11 +8,13 @@ import pytest
 
 from ledger.actor import Cause
 from ledger.statuses import Status
-from ledger.storage import open_database
+from ledger.storage import Database, open_database
 from projections.health import Health
 from projections.migrate import migrate
+from projections.rebuild import rebuild
 from projections.search_follower import SearchFollower
-from projections.transparency import Follower
+from projections.store import VIEWS
+from projections.transparency import Follower, LogSizes, log_sizes
 from tests.support.busy import EVENTS, log_key, make_busy
 from tests.support.storages import STAFF, Store
 
@@ -66,6 +68,32 @@ def test_a_follower_that_is_behind_its_bound(store: Store) -> None:
     states = health(store, later=1000).followers()
     assert [(state.position, state.head) for state in states] == [(EVENTS, EVENTS), (0, EVENTS), (EVENTS, EVENTS)]
     assert states[0].behind == timedelta(0) < states[1].behind
+
+
+def test_a_log_that_was_cut_off_together_with_its_views(store: Store) -> None:
+    """As a failover leaves it, or whoever deletes events and rebuilds: only those who follow have seen more."""
+    make_busy(store)
+    follow(store, KEY)
+    plant(store, f"DELETE FROM events WHERE position > {EVENTS - 2}")
+    for view in VIEWS:
+        rebuild(store.database, view, VIEWS)
+    cut = f"has {EVENTS:,} events, and the log ends at {EVENTS - 2:,}: it was cut off at its end."
+    names = ["The transparency log", "The signed checkpoint", "The view of the search"]
+    assert told(health(store)) == [f"{name} {cut}" for name in names]
+    assert [state.behind for state in health(store).followers()] == [timedelta(0)] * 3
+
+
+def test_followers_that_go_on_meanwhile_are_not_ahead(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_busy(store)
+
+    def and_then_more(database: Database) -> LogSizes:
+        sizes = log_sizes(database)
+        store.ledger.change_status(4, Status.CANCELLED, actor=STAFF, cause=Cause())
+        follow(store, KEY)
+        return sizes
+
+    monkeypatch.setattr("projections.health.log_sizes", and_then_more)
+    assert told(health(store)) == []
 
 
 def test_a_bound_is_a_matter_of_time_and_not_of_events(store: Store) -> None:
