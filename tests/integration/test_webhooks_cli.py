@@ -84,3 +84,19 @@ def test_follow_delivers_for_a_ledger_that_is_not_served(server: Server, receive
         following.send_signal(signal.SIGTERM)
     assert following.wait(60) == 0
     server.start()
+
+
+def test_a_server_that_may_not_sends_nothing_inside(server: Server, receiver: Receiver) -> None:
+    """However the endpoint was registered: what counts is the setting of the process that sends."""
+    server.stop()
+    server.start(LEDGER_WEBHOOK_PRIVATE="no")
+    run(server, "webhooks", "add", receiver.url, "--after", "0")
+    place(server)
+
+    def standing() -> dict[str, int]:
+        [endpoint] = requests.get(f"{server.url}/webhook-endpoints", headers=bearer(91, "admin"), timeout=30).json()
+        return {name: endpoint[name] for name in ("delivered", "waiting", "failing", "dead")}
+
+    wait_until(lambda: standing()["failing"] == 1, "that it has failed")
+    assert standing() == {"delivered": 0, "waiting": 1, "failing": 1, "dead": 0}
+    assert receiver.received() == []
