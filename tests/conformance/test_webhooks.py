@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -9,24 +10,28 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from logging import WARNING
-from threading import Barrier, Event
+from threading import Barrier, Event, Semaphore
 
 import pytest
 from standardwebhooks import Webhook
 
 from ledger.actor import Cause
 from ledger.cart import CartItem
-from ledger.errors import InvalidEndpoint, UnknownEndpoint
+from ledger.errors import InvalidEndpoint, StorageUnavailable, UnknownEndpoint
 from ledger.events import StatusChanged
 from ledger.statuses import Status
+from ledger.storage.identity import LedgerId
 from projections.webhooks import endpoints as registry
-from projections.webhooks.deliverer import EACH, Deliverer
+from projections.webhooks.deliverer import AT_ONCE, EACH, Deliverer
 from projections.webhooks.endpoints import ROTATION, Endpoint, Endpoints
-from projections.webhooks.queue import DUE, LEASE, SCHEDULE
+from projections.webhooks.payloads import TYPES
+from projections.webhooks.queue import DUE, LEASE, SCHEDULE, Queue
 from projections.webhooks.sending import Answer
+from tests.support.busy import make_busy
 from tests.support.storages import CUSTOMER, STAFF, Store
 
 URL = "https://shop.example/hooks"
+OTHER = "https://other.example/hooks"
 OK, FAILS, GONE = Answer(204), Answer(500), Answer(410)
 
 
@@ -495,3 +500,301 @@ def test_a_position_that_is_still_to_come_is_now(bench: Bench) -> None:
     bench.order()
     bench.deliver()
     assert bench.receiver.positions == [2]
+
+
+@pytest.mark.parametrize(("status", "arrived"), [(200, 1), (299, 1), (300, 0), (304, 0), (404, 0), (0, 0)])
+def test_what_counts_as_arrived(bench: Bench, status: int, arrived: int) -> None:
+    bench.endpoints.register(URL)
+    bench.receiver.answer = lambda *_: Answer(status, "TimeoutError")
+    bench.order()
+    bench.deliver()
+    assert (bench.only().delivered, bench.only().failing) == (arrived, 1 - arrived)
+
+
+def test_an_id_is_that_of_a_ledger_an_endpoint_and_an_event(bench: Bench) -> None:
+    endpoints = [bench.endpoints.register(url)[0].id for url in (URL, OTHER)]
+    bench.order()
+    bench.deliver()
+    ledger = LedgerId(bench.store.database)()
+    assert {headers["webhook-id"] for _, headers, _ in bench.receiver.sent} == {
+        f"msg_{ledger}_{endpoint}_1" for endpoint in endpoints
+    }
+
+
+def test_what_becomes_of_one_endpoint_touches_no_other(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    other, _ = bench.endpoints.register(OTHER)
+    order_id = bench.order()
+    bench.receiver.answer = lambda *_: FAILS
+    bench.deliver()
+    bench.move(order_id, "cancelled")
+    bench.now += SCHEDULE[0]
+    bench.receiver.answer = lambda url, _: OK if url == OTHER else FAILS
+    bench.deliver()
+    told = [(each.delivered, each.waiting, each.failing) for each in bench.endpoints.all() if each.id == other.id]
+    assert told == [(2, 0, 0)]
+    assert [(each.delivered, each.waiting, each.failing) for each in bench.endpoints.all() if each.id != other.id] == [
+        (0, 2, 1)
+    ]
+
+
+def test_what_is_given_up_for_one_endpoint_is_replayed_for_it_alone(bench: Bench) -> None:
+    one, other = (bench.endpoints.register(url)[0].id for url in (URL, OTHER))
+    bench.receiver.answer = lambda url, _: FAILS if url == URL else Answer(0, "TimeoutError")
+    bench.order()
+    bench.deliver()
+    for pause in SCHEDULE:
+        bench.after(pause)
+    bench.order()
+    bench.deliver()
+    assert [(each.waiting, each.failing, each.dead) for each in bench.endpoints.all()] == [(1, 1, 1)] * 2
+    assert [(each.position, each.error) for each in bench.endpoints.dead(one)] == [(1, "it answered 500")]
+    assert [(each.position, each.error) for each in bench.endpoints.dead(other)] == [(1, "TimeoutError")]
+
+    assert bench.endpoints.replay(one) == 1
+    bench.deliver()
+    told = {each.id: (each.waiting, each.dead) for each in bench.endpoints.all()}
+    assert told == {one: (2, 0), other: (1, 1)}, "it begins with the first attempt again"
+
+
+def test_one_endpoint_is_enabled_rotated_and_removed_and_no_other(bench: Bench) -> None:
+    one, secret = bench.endpoints.register(URL)
+    other, others = bench.endpoints.register(OTHER)
+    bench.receiver.answer = lambda *_: GONE
+    bench.order()
+    bench.deliver()
+    assert all(each.disabled for each in bench.endpoints.all())
+    bench.endpoints.enable(one.id)
+    assert bench.endpoints.get(one.id).disabled == ""
+    assert bench.endpoints.get(other.id).disabled == "it answered 410 Gone"
+
+    bench.endpoints.enable(other.id)
+    secret = bench.endpoints.rotate(one.id)
+    bench.receiver.answer = lambda *_: OK
+    bench.receiver.sent.clear()
+    bench.deliver()
+    signed = {url: (headers, body) for url, headers, body in bench.receiver.sent}
+    for url, key, count in ((URL, secret, 2), (OTHER, others, 1)):
+        headers, body = signed[url]
+        assert len(headers["webhook-signature"].split()) == count
+        Webhook(key).verify(body, dict(headers))
+
+    bench.receiver.answer = lambda *_: FAILS
+    bench.order()
+    bench.deliver()
+    bench.endpoints.remove(one.id)
+    assert (bench.only().id, bench.only().waiting) == (other.id, 1)
+
+
+def test_one_endpoint_is_gone_and_no_other(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    bench.endpoints.register(OTHER)
+    bench.receiver.answer = lambda url, _: GONE if url == URL else OK
+    bench.order()
+    bench.deliver()
+    assert {each.url: each.disabled for each in bench.endpoints.all()} == {URL: "it answered 410 Gone", OTHER: ""}
+
+
+def test_what_was_gone_is_sent_as_soon_as_it_is_enabled(bench: Bench) -> None:
+    endpoint, _ = bench.endpoints.register(URL)
+    bench.receiver.answer = lambda *_: GONE
+    bench.order()
+    bench.deliver()
+    bench.order()
+    bench.deliver()
+    assert bench.only().position == 1, "meanwhile the log waits"
+    bench.receiver.answer = lambda *_: OK
+    bench.endpoints.enable(endpoint.id)
+    bench.deliver()
+    assert bench.receiver.positions[0] == 1
+    assert sorted(bench.receiver.positions[1:]) == [1, 2]
+
+
+@pytest.mark.parametrize("answer", [OK, FAILS, GONE])
+@pytest.mark.parametrize("late", [OK, FAILS, GONE])
+def test_who_answers_after_its_lease_decides_nothing_for_the_next(bench: Bench, answer: Answer, late: Answer) -> None:
+    """Only that it has arrived counts, whoever says so, and once."""
+    endpoint, _ = bench.endpoints.register(URL)
+    answers = [late, answer]
+
+    def reply(*_: object) -> Answer:
+        mine = answers.pop(0)
+        if answers:
+            bench.now += LEASE
+            other = bench.another()
+            other.step()
+            other.close()
+        return mine
+
+    bench.receiver.answer = reply
+    bench.order()
+    bench.deliver()
+    arrived = OK in (answer, late)
+    assert (bench.only().delivered, bench.only().waiting) == (arrived, not arrived)
+    assert bool(bench.only().disabled) == (GONE in (answer, late))
+    if not arrived and answer is FAILS:  # the second attempt: another is due after the second pause
+        bench.endpoints.enable(endpoint.id)
+        bench.receiver.answer = lambda *_: OK
+        bench.after(SCHEDULE[1] - timedelta(seconds=1))
+        assert bench.only().delivered == 0
+        bench.after(timedelta(seconds=1))
+        assert bench.only().delivered == 1
+
+
+def test_pauses_are_stretched_so_that_not_all_come_back_at_once(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    bench.deliverer = Deliverer(bench.store.database, bench.receiver.send, clock=lambda: bench.now, jitter=lambda: 0.2)
+    bench.receiver.answer = lambda *_: FAILS
+    bench.order()
+    bench.deliver()
+    bench.after(SCHEDULE[0])
+    assert len(bench.receiver.sent) == 1
+    bench.after(SCHEDULE[0] * 0.2)
+    assert len(bench.receiver.sent) == 2
+
+
+def test_one_endpoint_takes_up_no_more_than_its_share(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    for _ in range(2 * EACH):
+        bench.order()
+    ended = Event()
+    bench.receiver.answer = lambda *_: OK if ended.wait(30) else FAILS
+    for _ in range(2):
+        bench.deliverer.step()
+    with bench.store.database.read() as cursor:
+        [(claimed,)] = cursor.execute("SELECT sum(attempts) FROM webhook_deliveries")
+    ended.set()
+    bench.deliver()
+    assert claimed == EACH
+    assert bench.only().delivered == 2 * EACH
+
+
+def test_who_has_had_nothing_yet_comes_first(bench: Bench) -> None:
+    """Four slow endpoints take up everything: what they leave is for the fifth, and not for them again."""
+    urls = {f"https://shop{number}.example/" for number in range(AT_ONCE // EACH + 1)}
+    for url in urls:
+        bench.endpoints.register(url)
+    for _ in range(2 * EACH):
+        bench.order()
+    slots = Semaphore(0)
+    bench.receiver.answer = lambda *_: OK if slots.acquire(timeout=30) else FAILS
+    bench.deliverer.step()
+    slots.release()
+    while len(bench.receiver.sent) <= AT_ONCE:
+        bench.deliverer.step()
+    told = {url for url, _, _ in bench.receiver.sent}
+    slots.release(1000)
+    bench.deliver()
+    assert told == urls
+
+
+def test_no_more_are_claimed_than_are_sent_at_once(bench: Bench) -> None:
+    """What would wait for a thread, would wait on its lease."""
+    for number in range(AT_ONCE // EACH + 1):
+        bench.endpoints.register(f"https://shop{number}.example/")
+    for _ in range(EACH):
+        bench.order()
+    claimed: list[int] = []
+
+    def count(where: str) -> None:
+        if where == "claimed":
+            with bench.store.database.read() as cursor:
+                claimed.extend(row[0] for row in cursor.execute("SELECT sum(attempts) FROM webhook_deliveries"))
+
+    deliverer = bench.another(count)
+    deliverer.step()
+    deliverer.close()
+    assert claimed == [AT_ONCE]
+
+
+def test_an_error_that_nobody_thought_of_is_not_hidden(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+
+    def fail(*_: object) -> Answer:
+        raise ZeroDivisionError
+
+    bench.receiver.answer = fail
+    bench.order()
+    with pytest.raises(ZeroDivisionError):
+        bench.deliver()
+
+
+def test_what_can_not_be_noted_is_sent_again(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StorageUnavailable("gone")
+
+    bench.endpoints.register(URL)
+    bench.order()
+    with monkeypatch.context() as outage:
+        outage.setattr(Queue, "delivered", fail)
+        bench.deliver()
+    assert "could not be noted" in caplog.text
+    bench.after(LEASE)
+    assert bench.receiver.positions == [1, 1]
+    assert len({headers["webhook-id"] for _, headers, _ in bench.receiver.sent}) == 1
+    assert bench.only().delivered == 1
+
+
+def test_endpoints_are_in_the_order_of_registration(bench: Bench) -> None:
+    numbers = iter((3, 1, 2))
+    endpoints = Endpoints(
+        bench.store.database,
+        private=True,
+        resolver=lambda *_: ["127.0.0.1"],
+        clock=lambda: bench.now,
+        random=lambda size: bytes([next(numbers)] * size) if size == 9 else bytes(size),
+    )
+    for path in "abc":
+        endpoints.register(f"{URL}/{path}")
+        bench.now += timedelta(seconds=1)
+    assert [each.url[-1] for each in endpoints.all()] == ["a", "b", "c"]
+
+
+def test_dead_letters_come_in_pages(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "MOST_DEAD", 2)
+    endpoint, _ = bench.endpoints.register(URL)
+    with bench.store.database.write() as cursor:
+        rows = [(endpoint.id, position) for position in (3, 1, 2)]
+        cursor.executemany("INSERT INTO webhook_deliveries VALUES (?, ?, 'order-1', 10, '', 1, 'x')", rows)
+    assert [letter.position for letter in bench.endpoints.dead(endpoint.id)] == [1, 2]
+    assert [letter.position for letter in bench.endpoints.dead(endpoint.id, after=2)] == [3]
+
+
+def test_a_secret_is_as_long_as_the_specification_wants_it(bench: Bench) -> None:
+    endpoint, secret = bench.endpoints.register(URL)
+    for each in (secret, bench.endpoints.rotate(endpoint.id)):
+        assert 24 <= len(base64.b64decode(each.removeprefix("whsec_"))) <= 64
+
+
+def test_what_is_no_event_of_an_order_is_passed_over(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    with bench.store.database.write() as cursor:
+        cursor.execute("INSERT INTO events VALUES (1, 's-1', 1, 'Unrelated', '{}')")
+    bench.deliver()
+    assert (bench.only().position, bench.only().waiting, bench.only().dead) == (1, 0, 0)
+
+
+def test_what_each_type_tells(bench: Bench) -> None:
+    make_busy(bench.store)
+    bench.endpoints.register(URL, after=0)
+    bench.deliver()
+    bodies = [json.loads(body) for _, _, body in bench.receiver.sent]
+    with bench.store.database.read() as cursor:
+        rows = cursor.execute(
+            "SELECT position, stream, version, type, body FROM events WHERE stream LIKE 'order-%' ORDER BY position"
+        )
+    assert {row[3] for row in rows} == set(TYPES)
+    expected = []
+    for position, stream, version, kind, text in rows:
+        body = json.loads(text)
+        amount = {"amountInCents": body.get("amount_in_cents"), "currency": body.get("currency")}
+        facts = {
+            "OrderCreated": {"userId": body.get("user_id"), "status": "pending"} | amount,
+            "StatusChanged": {"previous": body.get("previous"), "status": body.get("status")},
+            "PaymentRecorded": {"status": body.get("order_status"), "kind": body.get("kind")} | amount,
+        }[kind]
+        order = {"orderId": int(stream.removeprefix("order-")), "version": version, "position": position}
+        expected.append({"type": TYPES[kind], "timestamp": body["timestamp"], "data": order | facts})
+    assert sorted(bodies, key=lambda each: each["data"]["position"]) == expected

@@ -16,6 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from projections.webhooks import sending
+from projections.webhooks.queue import LEASE
 from projections.webhooks.sending import Answer, sender
 from tests.support.receiver import DROP, receiving
 
@@ -72,6 +74,28 @@ def test_who_says_nothing(scheme: str) -> None:
     with listening(lambda _: over.wait(30) and None) as port:
         assert send(f"{scheme}://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "TimeoutError")
         over.set()
+
+
+def test_who_does_not_take_the_call() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        port = full.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            assert send(f"http://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "TimeoutError")
+
+
+def test_sending_ends_before_its_lease() -> None:
+    """Else another would send it, too."""
+    assert timedelta(seconds=sending.TIMEOUT) < LEASE
+
+
+def test_nothing_goes_on_when_it_has_arrived() -> None:
+    patient = sender(private=True, timeout=60)
+    with receiving() as receiver:
+        assert patient(receiver.url, {"webhook-id": "msg_1"}, b"{}") == Answer(204)
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join(5)
+            assert not thread.is_alive()
 
 
 def drip(client: socket.socket, beginning: bytes) -> None:
@@ -134,6 +158,27 @@ def test_a_name_that_leads_elsewhere_by_now() -> None:
     guarded = sender(private=False, resolver=lambda *_: ["127.0.0.1"], timeout=TIMEOUT)
 
     assert guarded("https://shop.example/", {}, b"{}") == Answer(0, "shop.example is at an address that is not public.")
+
+
+def test_without_tls_nothing_is_sent_where_that_is_not_allowed_any_more() -> None:
+    guarded = sender(private=False, resolver=lambda *_: ["8.8.8.8"], timeout=0)
+
+    assert guarded("http://shop.example/", {}, b"{}") == Answer(0, "The URL must begin with https://.")
+
+
+@pytest.mark.parametrize(
+    ("path", "target"), [("", "/"), ("/", "/"), ("/a/b?of=tests&x=1", "/a/b?of=tests&x=1"), ("?x=1", "/?x=1")]
+)
+def test_the_whole_of_the_url_counts(path: str, target: str) -> None:
+    asked: list[bytes] = []
+
+    def serve(client: socket.socket) -> None:
+        asked.append(client.recv(65536).partition(b"\r\n")[0])
+        client.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    with listening(serve) as port:
+        assert send(f"http://127.0.0.1:{port}{path}", {}, b"{}") == Answer(204)
+    assert asked == [f"POST {target} HTTP/1.1".encode()]
 
 
 def no_content(client: socket.socket) -> None:

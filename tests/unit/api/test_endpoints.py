@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from scripts.bootstrap import Runtime
+
 PATH = "/webhook-endpoints"
 URL = "https://93.184.216.34/hooks"
 
@@ -115,3 +117,52 @@ def test_its_deliveries_are_in_the_metrics(client: Any, admin: Any) -> None:
     for name in ("s_delivered_total", "s_waiting", "s_failing", "s_dead", "_endpoint_disabled", "_position"):
         assert f'ledger_webhook{name}{{endpoint="{added["id"]}"}} 0.0' in scraped
     assert added["secret"] not in scraped
+
+
+@pytest.fixture
+def told(client: Any, admin: Any, runtime: Runtime) -> str:
+    """The id of an endpoint that has had all sorts of luck: each number is another one."""
+    endpoint: str = add(client, admin)["id"]
+    rows = [(endpoint, position, int(position < 4), "x" if position < 6 else "") for position in range(1, 9)]
+    with runtime.database.write() as cursor:
+        cursor.executemany("INSERT INTO webhook_deliveries VALUES (?, ?, 'order-1', 1, '', ?, ?)", rows)
+        cursor.execute("UPDATE webhook_endpoints SET delivered = 7, position = 9, disabled = 'it answered 410 Gone'")
+    return endpoint
+
+
+def test_how_its_deliveries_stand(client: Any, admin: Any, told: str) -> None:
+    [listed] = client.get(PATH, headers=admin).json
+    counted = {"position": 9, "delivered": 7, "waiting": 5, "failing": 2, "dead": 3}
+    assert {name: listed[name] for name in counted} == counted
+    assert listed["disabled"] == "it answered 410 Gone"
+
+    scraped = client.get("/metrics").text
+    for name, value in (
+        ("s_delivered_total", 7),
+        ("_position", 9),
+        ("s_waiting", 5),
+        ("s_failing", 2),
+        ("s_dead", 3),
+        ("_endpoint_disabled", 1),
+    ):
+        assert f'ledger_webhook{name}{{endpoint="{told}"}} {value}.0' in scraped
+
+
+def test_what_was_given_up_is_listed_page_by_page_and_replayed(client: Any, admin: Any, told: str) -> None:
+    one = f"{PATH}/{told}"
+    letters = client.get(f"{one}/dead", headers=admin).json
+    assert letters == [{"position": position, "stream": "order-1", "error": "x"} for position in (1, 2, 3)]
+    assert client.get(f"{one}/dead?after=2", headers=admin).json == letters[2:]
+    assert client.post(f"{one}/replay", headers=admin).json == {"replayed": 3}
+    assert client.get(f"{one}/dead", headers=admin).json == []
+    assert client.post(f"{one}/enable", headers=admin).json["disabled"] is None
+    [listed] = client.get(PATH, headers=admin).json
+    assert (listed["disabled"], listed["waiting"], listed["dead"]) == (None, 8, 0)
+
+
+@pytest.mark.parametrize(("after", "position"), [({}, 2), ({"after": 0}, 0), ({"after": 1}, 1), ({"after": 9}, 2)])
+def test_where_it_begins(client: Any, admin: Any, alice: Any, after: dict[str, int], position: int) -> None:
+    for _ in range(2):
+        assert client.post("/orders/new", json=["1"], headers=alice).status_code == 201
+
+    assert add(client, admin, **after)["position"] == position
