@@ -12,9 +12,10 @@ from ledger.storage import Database, open_database
 from projections.health import Health
 from projections.migrate import migrate
 from projections.rebuild import rebuild
-from projections.search_follower import SearchFollower
+from projections.search_follower import SearchFollower, begin_again
 from projections.store import VIEWS
 from projections.transparency import Follower, LogSizes, log_sizes
+from projections.webhooks.endpoints import Endpoints
 from tests.support.busy import EVENTS, log_key, make_busy
 from tests.support.storages import STAFF, Store
 
@@ -160,3 +161,57 @@ def test_the_clocks_of_servers_differ(store: Store) -> None:
     make_busy(store)
     early = Health(store.database, signs=True, clock=lambda: datetime(2020, 1, 1, tzinfo=UTC))
     assert [state.behind for state in early.followers()] == [timedelta(0)] * 3
+
+
+def test_how_a_ledger_stands(store: Store) -> None:
+    empty = health(store).standing()
+    assert (empty.sizes, empty.checkpoint_age, empty.rebuilds) == (LogSizes(0, 0, 0), None, {})
+    make_busy(store)
+    follow(store, KEY)
+    store.ledger.change_status(4, Status.CANCELLED, actor=STAFF, cause=Cause())
+    follow(store, KEY)
+    store.ledger.change_status(3, Status.SHIPPED, actor=STAFF, cause=Cause())
+    with store.database.write() as cursor:
+        for role, position in (("next", 7), ("old", 5)):
+            row = ("orders", role, f"orders_{role}", position)
+            cursor.execute("INSERT INTO rebuilds VALUES (?, ?, ?, 1, ?, 0)", row)
+
+    standing = health(store, later=1000).standing()
+    sizes = standing.sizes
+    assert (sizes.head, sizes.tree, sizes.checkpoint) == (EVENTS + 2, EVENTS + 1, EVENTS + 1)
+    assert standing.rebuilds == {"orders": 7}
+    with store.database.read() as cursor:
+        signed = sorted(row[0] for row in cursor.execute("SELECT signed_at FROM log_checkpoints"))
+    assert len(signed) > 1
+    found = Health(store.database, clock=lambda: datetime.fromisoformat(signed[-1]) + timedelta(seconds=9))
+    assert found.standing().checkpoint_age == timedelta(seconds=9)
+    assert health(store, later=-1000).standing().checkpoint_age == timedelta(0)
+    assert [(state.slug, state.position, state.head) for state in standing.followers] == [
+        (slug, EVENTS + 1, EVENTS + 2) for slug in ("transparency-log", "checkpoints", "order-search")
+    ]
+
+
+def test_a_view_of_the_search_that_is_made_again_has_nothing(store: Store) -> None:
+    make_busy(store)
+    follow(store, KEY)
+    begin_again(store.database)
+    assert [state.position for state in health(store).followers()] == [EVENTS, EVENTS, 0]
+
+
+def test_those_who_are_told_have_complaints_and_the_ledger_no_symptoms(store: Store) -> None:
+    endpoints = Endpoints(store.database, private=True, resolver=lambda *_: ["127.0.0.1"])
+    well, gone, late = (endpoints.register(f"http://{name}.example/")[0].id for name in ("well", "gone", "late"))
+    assert list(health(store).complaints()) == []
+    with store.database.write() as cursor:
+        cursor.execute("UPDATE webhook_endpoints SET disabled = 'it answered 410 Gone' WHERE id = ?", (gone,))
+        rows = [(late, 1, 1), (late, 2, 1), (late, 3, 0), (well, 3, 0)]
+        cursor.executemany("INSERT INTO webhook_deliveries VALUES (?, ?, 'order-1', 10, '', ?, 'x')", rows)
+
+    found = {each.what: each.remedy for each in health(store).complaints()}
+    assert set(found) == {
+        f"Webhook endpoint {gone} is disabled: it answered 410 Gone.",
+        f"2 webhooks to {late} were given up.",
+    }
+    assert f"webhooks enable {gone}`" in found[f"Webhook endpoint {gone} is disabled: it answered 410 Gone."]
+    assert f"webhooks dead {late}`" in found[f"2 webhooks to {late} were given up."]
+    assert told(health(store)) == []

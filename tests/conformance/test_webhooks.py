@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from logging import WARNING
 from threading import Barrier, Event, Semaphore
+from typing import Any, cast
 
 import pytest
 from standardwebhooks import Webhook
@@ -20,12 +21,13 @@ from ledger.cart import CartItem
 from ledger.errors import InvalidEndpoint, StorageUnavailable, UnknownEndpoint
 from ledger.events import StatusChanged
 from ledger.statuses import Status
+from ledger.storage import Database
 from ledger.storage.identity import LedgerId
 from projections.webhooks import endpoints as registry
 from projections.webhooks.deliverer import AT_ONCE, EACH, Deliverer
 from projections.webhooks.endpoints import ROTATION, Endpoint, Endpoints
 from projections.webhooks.payloads import TYPES
-from projections.webhooks.queue import DUE, LEASE, SCHEDULE, Queue
+from projections.webhooks.queue import DUE, LEASE, SCHEDULE, Delivery, Queue
 from projections.webhooks.sending import Answer
 from tests.support.busy import make_busy
 from tests.support.storages import CUSTOMER, STAFF, Store
@@ -315,6 +317,17 @@ def test_the_queue_of_one_endpoint_is_bounded(bench: Bench, monkeypatch: pytest.
     bench.receiver.answer = lambda *_: OK
     bench.after(SCHEDULE[0])
     assert sorted(set(bench.receiver.positions)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_queue_of_one_endpoint_bounds_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("projections.webhooks.queue.MOST_WAITING", 2)
+    bench.endpoints.register(URL)
+    bench.endpoints.register(OTHER)
+    bench.receiver.answer = lambda url, _: FAILS if url == URL else OK
+    for _ in range(4):
+        bench.order()
+    bench.deliver()
+    assert {each.url: (each.position, each.waiting) for each in bench.endpoints.all()} == {URL: (2, 2), OTHER: (4, 0)}
 
 
 def test_what_is_dead_leaves_room(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -610,6 +623,76 @@ def test_what_was_gone_is_sent_as_soon_as_it_is_enabled(bench: Bench) -> None:
     assert sorted(bench.receiver.positions[1:]) == [1, 2]
 
 
+class Beaten:
+    """A database in which somebody else does something right before the next transaction."""
+
+    def __init__(self, database: Database, faster: Callable[[], object]) -> None:
+        self._database = database
+        self._faster = [faster]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    def transaction(self) -> Any:
+        while self._faster:
+            self._faster.pop()()
+        return self._database.transaction()
+
+
+def test_who_claims_what_another_has_just_claimed_gets_nothing(bench: Bench) -> None:
+    endpoint, _ = bench.endpoints.register(URL)
+    bench.order()
+    faster = Queue(bench.store.database, jitter=lambda: 0.0)
+    faster.fill(bench.now)
+    claimed: list[Delivery] = []
+    database = Beaten(bench.store.database, lambda: claimed.extend(faster.claim(endpoint.id, bench.now, 1)))
+    slower = Queue(cast("Database", database), jitter=lambda: 0.0)
+    assert slower.claim(endpoint.id, bench.now, 1) == []
+    assert [each.position for each in claimed] == [1]
+
+
+def test_what_is_removed_right_before_it_is_queued_or_claimed(bench: Bench) -> None:
+    for step in (
+        lambda queue, _: queue.fill(bench.now),
+        lambda queue, endpoint: queue.claim(endpoint, bench.now, 1),
+    ):
+        endpoint, _ = bench.endpoints.register(URL)
+        bench.order()
+        Queue(bench.store.database, jitter=lambda: 0.0).fill(bench.now)
+        bench.order()
+        database = Beaten(bench.store.database, lambda id=endpoint.id: bench.endpoints.remove(id))
+        assert not step(Queue(cast("Database", database), jitter=lambda: 0.0), endpoint.id)
+
+
+def test_a_failure_that_is_noted_too_late_holds_up_nothing(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    bench.move(bench.order(), "cancelled")
+    answers = [FAILS, OK, OK]
+
+    def reply(*_: object) -> Answer:
+        mine = answers.pop(0)
+        if len(answers) == 2:
+            bench.now += LEASE
+            other = bench.another()
+            other.step()
+            other.close()
+        return mine
+
+    bench.receiver.answer = reply
+    bench.deliver()
+    assert bench.receiver.positions == [1, 1, 2]
+    assert (bench.only().delivered, bench.only().waiting) == (2, 0)
+
+
+def test_what_went_wrong_is_kept_in_a_few_words(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    bench.receiver.answer = lambda *_: Answer(0, "x" * 10_000)
+    bench.order()
+    bench.deliver()
+    with bench.store.database.read() as cursor:
+        assert cursor.execute("SELECT error FROM webhook_deliveries") == [("x" * 200,)]
+
+
 @pytest.mark.parametrize("answer", [OK, FAILS, GONE])
 @pytest.mark.parametrize("late", [OK, FAILS, GONE])
 def test_who_answers_after_its_lease_decides_nothing_for_the_next(bench: Bench, answer: Answer, late: Answer) -> None:
@@ -798,3 +881,15 @@ def test_what_each_type_tells(bench: Bench) -> None:
         order = {"orderId": int(stream.removeprefix("order-")), "version": version, "position": position}
         expected.append({"type": TYPES[kind], "timestamp": body["timestamp"], "data": order | facts})
     assert sorted(bodies, key=lambda each: each["data"]["position"]) == expected
+
+
+def test_a_long_log_is_queued_without_a_pause(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when there is nothing to send of it, and when the last endpoint has enough."""
+    monkeypatch.setattr("projections.webhooks.queue.BATCH", 2)
+    for _ in range(5):
+        bench.order()
+    ids = [bench.endpoints.register(url, ["order.status_changed"], after=0)[0].id for url in (URL, OTHER)]
+    with bench.store.database.write() as cursor:
+        cursor.execute("UPDATE webhook_endpoints SET position = 4 WHERE id = ?", (max(ids),))
+    bench.deliver()
+    assert [endpoint.position for endpoint in bench.endpoints.all()] == [5, 5]

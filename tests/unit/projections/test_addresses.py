@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from projections.webhooks.addresses import ForbiddenTarget, allowed_address, check_url, is_public
+from projections.webhooks.addresses import ForbiddenTarget, allowed_address, check_url, is_public, port_of
 
 PUBLIC = ["93.184.216.34", "8.8.8.8", "2606:2800:220:1::1", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
 NOT_PUBLIC = [
@@ -84,9 +84,12 @@ def test_a_host_without_addresses_is_not_there() -> None:
         "https://shop.example:x/",
         "https://user@shop.example/",
         "https://user:secret@shop.example/",
+        "https://:secret@shop.example/",
+        "https://@shop.example/",
         "https://shop.example/#part",
         "https://shop.example/ x",
         "https://shop.example\\@127.0.0.1/",
+        "https://shop.example\\.other.example/",
         "https://shop.example/\r\nX-Other: 1",
         "https://shop.example/\t",
         "https://sh\N{LATIN SMALL LETTER O WITH DIAERESIS}p.example/",
@@ -102,3 +105,22 @@ def test_urls_that_nothing_is_sent_to(url: str) -> None:
 def test_without_tls_only_where_it_is_allowed() -> None:
     assert check_url("http://shop.example/hooks?a=1", private=True).hostname == "shop.example"
     assert check_url("https://shop.example:8443/hooks?a=1", private=False).port == 8443
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("https://shop.example/", 443),
+        ("http://shop.example/", 80),
+        ("https://shop.example:8443/", 8443),
+        ("http://shop.example:8080/", 8080),
+    ],
+)
+def test_the_port_of_a_url(url: str, port: int) -> None:
+    assert port_of(check_url(url, private=True)) == port
+
+
+def test_of_several_addresses_the_first_is_the_one_that_the_system_prefers() -> None:
+    assert allowed_address("shop.example", 443, lambda *_: ["2606:2800:220:1::1", "8.8.8.8"], private=False) == (
+        "2606:2800:220:1::1"
+    )
