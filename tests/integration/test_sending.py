@@ -16,10 +16,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from ledger.actor import Cause
+from ledger.cart import CartItem
+from ledger.settings import Settings
 from projections.webhooks import sending
+from projections.webhooks.endpoints import Endpoints
 from projections.webhooks.queue import LEASE
 from projections.webhooks.sending import Answer, sender
+from scripts.bootstrap import build
 from tests.support.receiver import DROP, receiving
+from tests.support.storages import CUSTOMER
 
 TIMEOUT = 0.5
 send = sender(private=True, timeout=TIMEOUT)
@@ -179,6 +185,22 @@ def test_the_whole_of_the_url_counts(path: str, target: str) -> None:
     with listening(serve) as port:
         assert send(f"http://127.0.0.1:{port}{path}", {}, b"{}") == Answer(204)
     assert asked == [f"POST {target} HTTP/1.1".encode()]
+
+
+@pytest.mark.parametrize("private", ["yes", "no"])
+def test_the_settings_say_where_webhooks_may_go(private: str) -> None:
+    """Also to an endpoint that was registered when they said otherwise."""
+    environ = {"LEDGER_DATABASE_URL": "sqlite:///:memory:", "LEDGER_WEBHOOK_PRIVATE": private}
+    with receiving() as receiver, build(Settings.from_env(environ)) as runtime:
+        runtime.migrate()
+        Endpoints(runtime.database, private=True).register(receiver.url)
+        runtime.services.ledger.create_order([CartItem("1")], actor=CUSTOMER, cause=Cause())
+        deliverer = runtime.deliverer()
+        while deliverer.step():
+            pass
+        [endpoint] = runtime.services.endpoints.all()
+        assert (endpoint.delivered, endpoint.failing) == ((1, 0) if private == "yes" else (0, 1))
+        assert len(receiver.received()) == endpoint.delivered
 
 
 def no_content(client: socket.socket) -> None:

@@ -166,3 +166,18 @@ def test_where_it_begins(client: Any, admin: Any, alice: Any, after: dict[str, i
         assert client.post("/orders/new", json=["1"], headers=alice).status_code == 201
 
     assert add(client, admin, **after)["position"] == position
+
+
+def test_what_admins_do_is_logged_without_secrets(client: Any, admin: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    added = add(client, admin)
+    one = f"{PATH}/{added['id']}"
+    rotated = client.post(f"{one}/rotate", headers=admin).json["secret"]
+    for path in ("enable", "replay"):
+        assert client.post(f"{one}/{path}", headers=admin).status_code == 200
+    assert client.delete(one, headers=admin).status_code == 204
+
+    said = [record.getMessage() for record in caplog.records if added["id"] in record.getMessage()]
+    assert len(said) == 5
+    assert all(line.endswith("by user 91") for line in said)
+    assert not {secret for secret in (added["secret"], rotated) if secret in caplog.text}
