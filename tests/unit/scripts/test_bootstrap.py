@@ -1,14 +1,25 @@
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from pathlib import Path
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from ledger.actor import Cause
+from ledger.cart import CartItem
+from ledger.clock import rfc3339, utc_now
 from ledger.errors import SettingsError
 from ledger.settings import Settings
 from scripts.bootstrap import build, token_verifier
+from tests.support.busy import log_key
+from tests.support.receiver import receiving
+from tests.support.storages import CUSTOMER
+
+SECRET = "a shared secret of the tests, long enough"
 
 
 def settings_of(tmp_path: Path, **environ: str) -> Settings:
@@ -51,3 +62,58 @@ def test_a_public_key_that_is_none_is_one_clear_line(tmp_path: Path, content: by
         token_verifier(settings_of(tmp_path, LEDGER_JWT_PUBLIC_KEY=str(file)))
 
     assert "\n" not in str(told.value)
+
+
+def test_limits_are_those_of_the_settings(tmp_path: Path) -> None:
+    settings = settings_of(
+        tmp_path,
+        LEDGER_JWT_SECRET=SECRET,
+        LEDGER_RATE_LIMIT_USER="3/hour",
+        LEDGER_RATE_LIMIT_ADDRESS="2/minute",
+        LEDGER_PROXIES="1",
+    )
+    with build(settings) as runtime:
+        runtime.migrate()
+        client = runtime.app().test_client()
+        headers = {"Authorization": f"Bearer {jwt.encode({'sub': '1', 'exp': 2**33}, SECRET)}"}
+        answers = [
+            client.get("/leads/statuses", headers={**headers, "X-Forwarded-For": f"192.0.2.{number}"})
+            for number in (1, 1, 1, 2)
+        ]
+    assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
+    assert set(answers[0].headers["RateLimit-Policy"].split(", ")) == {'"address";q=2;w=60', '"user";q=3;w=3600'}
+    assert [name for name in ("2 each 60", "3 each 3600") if name in answers[2].json["detail"]] == ["2 each 60"]
+    assert [name for name in ("2 each 60", "3 each 3600") if name in answers[3].json["detail"]] == ["3 each 3600"]
+
+
+@pytest.mark.parametrize(("max_lag", "late"), [("10", 2), ("3600", 0)])
+def test_followers_may_be_as_late_as_the_settings_say(tmp_path: Path, max_lag: str, late: int) -> None:
+    with build(settings_of(tmp_path, LEDGER_MAX_LAG=max_lag)) as runtime:
+        runtime.migrate()
+        body = f'{{"timestamp":"{rfc3339(utc_now() - timedelta(seconds=60))}"}}'
+        with runtime.database.write() as cursor:
+            cursor.execute("INSERT INTO events VALUES (1, 's-1', 1, 'Unrelated', ?)", (body,))
+        assert len([each for each in runtime.services.health.symptoms() if "is 1 events behind" in each.what]) == late
+
+
+@pytest.mark.parametrize("signs", [True, False])
+def test_checkpoints_are_looked_at_where_there_is_a_key(tmp_path: Path, signs: bool) -> None:
+    environ = {"LEDGER_LOG_KEY": log_key().secret_text} if signs else {}
+    with build(settings_of(tmp_path, **environ)) as runtime:
+        runtime.migrate()
+        slugs = [follower.slug for follower in runtime.services.health.followers()]
+    assert slugs == ["transparency-log", *(["checkpoints"] if signs else []), "order-search"]
+
+
+def test_what_delivers_has_ended_when_it_is_closed(tmp_path: Path) -> None:
+    """What is on its way is noted before the connections close."""
+    with build(settings_of(tmp_path, LEDGER_WEBHOOK_PRIVATE="yes")) as runtime, receiving() as receiver:
+        runtime.migrate()
+        receiver.answer = lambda _: time.sleep(0.5) or 204
+        runtime.services.endpoints.register(receiver.url)
+        runtime.services.ledger.create_order([CartItem("1")], actor=CUSTOMER, cause=Cause())
+        runtime.deliverer().step()
+        runtime.close()
+        with build(runtime.settings) as after:
+            [endpoint] = after.services.endpoints.all()
+    assert (endpoint.delivered, endpoint.waiting) == (1, 0)

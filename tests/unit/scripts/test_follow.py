@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +11,12 @@ from typing import Any
 import pytest
 
 from ledger.errors import NotProven, StorageUnavailable
-from projections.health import SEARCH, Health
-from scripts.follow import ALARM_SECONDS, POLL_SECONDS, Following, keep_following
+from ledger.settings import Settings
+from projections.health import SEARCH, WEBHOOKS, Health
+from projections.search_follower import SearchFollower
+from projections.webhooks.deliverer import Deliverer
+from scripts.bootstrap import build
+from scripts.follow import ALARM_SECONDS, POLL_SECONDS, Following, beside, keep_following
 
 
 class Stopped:
@@ -109,3 +114,9 @@ def test_a_thread_ends_when_it_is_stopped() -> None:
     following.stop()
 
     assert not following.is_alive()
+
+
+def test_what_a_process_follows_beside_its_transparency_log(tmp_path: Path) -> None:
+    with build(Settings.from_env({"LEDGER_DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db"})) as runtime:
+        followed = {thread.name: type(thread._follower) for thread in beside(runtime)}
+    assert followed == {SEARCH: SearchFollower, WEBHOOKS: Deliverer}
