@@ -71,14 +71,15 @@ def test_a_follower_that_is_behind_its_bound(store: Store) -> None:
     assert states[0].behind == timedelta(0) < states[1].behind
 
 
-def test_a_log_that_was_cut_off_together_with_its_views(store: Store) -> None:
+@pytest.mark.parametrize("lost", [1, 2])
+def test_a_log_that_was_cut_off_together_with_its_views(store: Store, lost: int) -> None:
     """As a failover leaves it, or whoever deletes events and rebuilds: only those who follow have seen more."""
     make_busy(store)
     follow(store, KEY)
-    plant(store, f"DELETE FROM events WHERE position > {EVENTS - 2}")
+    plant(store, f"DELETE FROM events WHERE position > {EVENTS - lost}")
     for view in VIEWS:
         rebuild(store.database, view, VIEWS)
-    cut = f"has {EVENTS:,} events, and the log ends at {EVENTS - 2:,}: it was cut off at its end."
+    cut = f"has {EVENTS:,} events, and the log ends at {EVENTS - lost:,}: it was cut off at its end."
     names = ["The transparency log", "The signed checkpoint", "The view of the search"]
     assert told(health(store)) == [f"{name} {cut}" for name in names]
     assert [state.behind for state in health(store).followers()] == [timedelta(0)] * 3

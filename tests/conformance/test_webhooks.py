@@ -616,6 +616,7 @@ def test_what_was_gone_is_sent_as_soon_as_it_is_enabled(bench: Bench) -> None:
     bench.order()
     bench.deliver()
     assert bench.only().position == 1, "meanwhile the log waits"
+    assert Queue(bench.store.database, jitter=lambda: 0.0).claim(endpoint.id, bench.now + LEASE, 1) == []
     bench.receiver.answer = lambda *_: OK
     bench.endpoints.enable(endpoint.id)
     bench.deliver()
