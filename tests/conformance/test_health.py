@@ -138,6 +138,17 @@ def test_a_body_without_a_time_has_waited_for_nobody_knows_how_long(store: Store
     assert health(store).followers()[0].position == 0
 
 
+def test_it_is_the_first_event_that_is_lacking_whose_waiting_counts(store: Store) -> None:
+    """Of those that say when they were recorded: not one that was taken in, and not one that does not say."""
+    make_busy(store)
+    follow(store, KEY)
+    for number, body in enumerate(("{}", '{"timestamp":"2026-06-01T00:00:00.000000Z"}'), 1):
+        plant(store, f"INSERT INTO events VALUES ({EVENTS + number}, 's-1', {number}, 'Unrelated', '{body}')")
+    now = datetime(2026, 6, 1, 0, 0, 5, tzinfo=UTC)
+    states = Health(store.database, signs=True, clock=lambda: now).followers()
+    assert [state.behind for state in states] == [timedelta(seconds=5)] * 3
+
+
 def test_a_follower_that_stands_before_a_gap_is_behind(store: Store) -> None:
     make_busy(store)
     follow(store, KEY)
