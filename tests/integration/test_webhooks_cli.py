@@ -77,6 +77,8 @@ def test_follow_delivers_for_a_ledger_that_is_not_served(server: Server, receive
     place(server)
     server.stop()
     run(server, "webhooks", "add", receiver.url, "--after", "0")
+    run(server, "follow", "--once")
+    assert receiver.received() == []
     following = subprocess.Popen((*CLI, "follow"), env=server.environ, cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
         wait_until(receiver.received, "the webhook")

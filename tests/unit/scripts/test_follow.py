@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
-from ledger.errors import NotProven, StorageUnavailable
+from ledger.errors import MalformedProof, NotProven, StorageUnavailable
 from ledger.settings import Settings
+from ledger.storage.log import RecordedEvent
 from projections.health import SEARCH, WEBHOOKS, Health
+from projections.poison import Poison, PoisonEvent
 from projections.search_follower import SearchFollower
+from projections.searchable import VIEW
 from projections.webhooks.deliverer import Deliverer
 from scripts.bootstrap import build
 from scripts.follow import ALARM_SECONDS, POLL_SECONDS, Following, beside, keep_following
@@ -57,7 +60,12 @@ def test_it_goes_on_at_once_while_there_is_more() -> None:
 
 @pytest.mark.parametrize(
     ("error", "level", "pause"),
-    [(StorageUnavailable("gone"), "WARNING", POLL_SECONDS), (NotProven("changed"), "ERROR", ALARM_SECONDS)],
+    [
+        (StorageUnavailable("gone"), "WARNING", POLL_SECONDS),
+        (NotProven("changed"), "ERROR", ALARM_SECONDS),
+        (MalformedProof("garbled"), "ERROR", ALARM_SECONDS),
+        (PoisonEvent(VIEW, Poison(RecordedEvent(1, "order-1", 1, "OrderCreated", "{}"), "x")), "ERROR", ALARM_SECONDS),
+    ],
 )
 def test_it_tells_what_keeps_it_and_looks_again(
     caplog: pytest.LogCaptureFixture, error: Exception, level: str, pause: float
@@ -98,6 +106,22 @@ def test_each_follower_is_told_of_by_its_name(health: Health, caplog: pytest.Log
 
     assert next(iter(health.symptoms())).what == "The follower of the view of the search has ended."
     assert "the follower of the view of the search has ended" in caplog.text
+    assert "the view of the search stands still: changed" in caplog.text
+
+
+def test_a_thread_that_stands_still_says_what_it_follows(caplog: pytest.LogCaptureFixture) -> None:
+    stood = Event()
+
+    def step() -> bool:
+        stood.set()
+        raise NotProven("changed")
+
+    following = Following(SimpleNamespace(step=step), SEARCH)  # type: ignore[arg-type]
+    following.start()
+    stood.wait()
+    following.stop()
+
+    assert not following.is_alive()
     assert "the view of the search stands still: changed" in caplog.text
 
 
