@@ -216,6 +216,21 @@ def test_a_log_that_was_set_back_is_said(store: Store) -> None:
         SearchFollower(store.database).step()
 
 
+def test_an_order_that_was_never_made_is_not_moved(store: Store) -> None:
+    make_busy(store)
+    moved = '{"actor":{"user":null},"cause":{},"status":"shipped"}'
+    plant(store, f"INSERT INTO events VALUES (17, 'order-77', 1, 'StatusChanged', '{moved}')")
+    with pytest.raises(PoisonEvent, match=r"position 17 .* changes row \(77,\), which was never made"):
+        follow(store, batch=1000)
+
+
+def test_many_orders_of_a_batch_are_looked_up_some_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("projections.search_follower._AT_ONCE", 2)
+    make_busy(store)
+    follow(store, batch=1000)
+    assert differences(store.database) == []
+
+
 def test_a_gap_and_an_event_that_makes_no_sense_change_nothing(store: Store) -> None:
     make_busy(store)
     plant(store, """INSERT INTO events VALUES (17, 'order-77', 1, 'StatusChanged', '{"status":1}')""")

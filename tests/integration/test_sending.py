@@ -86,9 +86,7 @@ def test_who_does_not_take_the_call() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         port = full.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)):
-            began = time.monotonic()
             assert send(f"http://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "TimeoutError")
-            assert time.monotonic() - began < 20, "the system gives up much later"
 
 
 def test_sending_ends_before_its_lease() -> None:

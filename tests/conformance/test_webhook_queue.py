@@ -1,0 +1,328 @@
+"""The queue of webhooks on every storage: who takes what, how much of it, and what comes of those who are late."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from threading import Event, Semaphore
+from typing import Any, cast
+
+import pytest
+
+from ledger.errors import StorageUnavailable
+from ledger.storage import Database
+from projections.webhooks.deliverer import AT_ONCE, EACH
+from projections.webhooks.queue import DUE, LEASE, SCHEDULE, Delivery, Queue
+from projections.webhooks.sending import Answer
+from tests.support.webhooks import FAILS, GONE, OK, OTHER, URL, Bench
+
+
+def test_who_dies_while_sending_delays_and_loses_nothing(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    bench.order()
+
+    def die(where: str) -> None:
+        if where == "claimed":
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        bench.another(die).step()
+    bench.deliver()
+    assert bench.receiver.sent == [], "it may still be sending"
+    bench.after(LEASE)
+    assert bench.receiver.positions == [1]
+
+
+def test_two_who_deliver_do_not_tell_twice(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    for _ in range(3 * EACH):
+        bench.order()
+    other = bench.another()
+    while bench.deliverer.step() | other.step():
+        pass
+    assert sorted(bench.receiver.positions) == list(range(1, 3 * EACH + 1))
+
+
+def test_who_was_held_up_leaves_it_to_others(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    bench.order()
+
+    def hold_up(where: str) -> None:
+        if where == "claimed":
+            bench.now += LEASE
+
+    late = bench.another(hold_up)
+    late.step()
+    late.close()
+    assert bench.receiver.sent == []
+    bench.deliver()
+    assert bench.receiver.positions == [1]
+
+
+def test_the_queue_of_one_endpoint_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("projections.webhooks.queue.MOST_WAITING", 3)
+    monkeypatch.setattr("projections.webhooks.queue.BATCH", 2)
+    bench.endpoints.register(URL)
+    bench.receiver.answer = lambda *_: FAILS
+    for _ in range(6):
+        bench.order()
+    bench.deliver()
+    assert (bench.only().waiting, bench.only().position) == (3, 3), "it ends with a part of a batch"
+    bench.receiver.answer = lambda *_: OK
+    bench.after(SCHEDULE[0])
+    assert sorted(set(bench.receiver.positions)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_queue_of_one_endpoint_bounds_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("projections.webhooks.queue.MOST_WAITING", 2)
+    bench.endpoints.register(URL)
+    bench.endpoints.register(OTHER)
+    bench.receiver.answer = lambda url, _: FAILS if url == URL else OK
+    for _ in range(4):
+        bench.order()
+    bench.deliver()
+    assert {each.url: (each.position, each.waiting) for each in bench.endpoints.all()} == {URL: (2, 2), OTHER: (4, 0)}
+
+
+def test_what_is_dead_leaves_room(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("projections.webhooks.queue.MOST_WAITING", 1)
+    endpoint, _ = bench.endpoints.register(URL)
+    for _ in range(2):
+        bench.order()
+    with bench.store.database.write() as cursor:
+        cursor.execute("INSERT INTO webhook_deliveries VALUES (?, 0, 'order-0', 10, '', 1, 'x')", (endpoint.id,))
+    bench.deliver()
+    assert bench.receiver.positions == [1, 2]
+
+
+def test_a_long_log_is_queued_without_a_pause(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when there is nothing to send of it, and when the last endpoint has enough."""
+    monkeypatch.setattr("projections.webhooks.queue.BATCH", 2)
+    for _ in range(5):
+        bench.order()
+    ids = [bench.endpoints.register(url, ["order.status_changed"], after=0)[0].id for url in (URL, OTHER)]
+    with bench.store.database.write() as cursor:
+        cursor.execute("UPDATE webhook_endpoints SET position = 4 WHERE id = ?", (max(ids),))
+    bench.deliver()
+    assert [endpoint.position for endpoint in bench.endpoints.all()] == [5, 5]
+
+
+def test_what_is_no_event_of_an_order_is_passed_over(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    with bench.store.database.write() as cursor:
+        cursor.execute("INSERT INTO events VALUES (1, 's-1', 1, 'Unrelated', '{}')")
+    bench.deliver()
+    assert (bench.only().position, bench.only().waiting, bench.only().dead) == (1, 0, 0)
+
+
+def test_a_claim_does_not_look_at_all_that_waits(bench: Bench) -> None:
+    rows = [(number, f"order-{number // 5}") for number in range(3000)]
+    with bench.store.database.write() as cursor:
+        cursor.executemany("INSERT INTO webhook_deliveries VALUES ('ep', ?, ?, 0, '', 0, '')", rows)
+        cursor.execute("INSERT INTO webhook_endpoints VALUES ('ep', '', '', '', '', '[]', 0, '', 0, '')")
+    explain = "EXPLAIN " if bench.store.database.dialect == "postgres" else "EXPLAIN QUERY PLAN "
+    with bench.store.database.read() as cursor:
+        assert [row[0] for row in cursor.execute(DUE, ("ep", "2030", 3))] == [0, 5, 10]
+        plan = "\n".join(str(row[-1]) for row in cursor.execute(explain + DUE, ("ep", "2030", 3)))
+    assert "webhook_deliveries_by_time" in plan
+    assert "webhook_deliveries_by_stream" in plan
+    assert "Sort" not in plan
+    assert "Join Filter" not in plan
+    assert "SCAN" not in plan
+
+
+def test_one_endpoint_takes_up_no_more_than_its_share(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    for _ in range(2 * EACH):
+        bench.order()
+    ended = Event()
+    bench.receiver.answer = lambda *_: OK if ended.wait(30) else FAILS
+    for _ in range(2):
+        bench.deliverer.step()
+    with bench.store.database.read() as cursor:
+        [(claimed,)] = cursor.execute("SELECT sum(attempts) FROM webhook_deliveries")
+    ended.set()
+    bench.deliver()
+    assert claimed == EACH
+    assert bench.only().delivered == 2 * EACH
+
+
+def test_who_has_had_nothing_yet_comes_first(bench: Bench) -> None:
+    """Four slow endpoints take up everything: what they leave is for the fifth, and not for them again."""
+    urls = {f"https://shop{number}.example/" for number in range(AT_ONCE // EACH + 1)}
+    for url in urls:
+        bench.endpoints.register(url)
+    for _ in range(2 * EACH):
+        bench.order()
+    slots = Semaphore(0)
+    bench.receiver.answer = lambda *_: OK if slots.acquire(timeout=30) else FAILS
+    bench.deliverer.step()
+    slots.release()
+    while len(bench.receiver.sent) <= AT_ONCE:
+        bench.deliverer.step()
+    told = {url for url, _, _ in bench.receiver.sent}
+    slots.release(1000)
+    bench.deliver()
+    assert told == urls
+
+
+def test_no_more_are_claimed_than_are_sent_at_once(bench: Bench) -> None:
+    """What would wait for a thread, would wait on its lease."""
+    for number in range(AT_ONCE // EACH + 1):
+        bench.endpoints.register(f"https://shop{number}.example/")
+    for _ in range(EACH):
+        bench.order()
+    claimed: list[int] = []
+
+    def count(where: str) -> None:
+        if where == "claimed":
+            with bench.store.database.read() as cursor:
+                claimed.extend(row[0] for row in cursor.execute("SELECT sum(attempts) FROM webhook_deliveries"))
+
+    deliverer = bench.another(count)
+    deliverer.step()
+    deliverer.close()
+    assert claimed == [AT_ONCE]
+
+
+def test_a_slow_endpoint_leaves_room_for_another(bench: Bench) -> None:
+    slow, quick = "https://slow.example/", "https://quick.example/"
+    bench.endpoints.register(slow)
+    bench.endpoints.register(quick)
+    for _ in range(30):
+        bench.order()
+    left, all_told = Counter({quick: 30}), Event()
+
+    def answer(url: str, _: dict[str, object]) -> Answer:
+        left[url] -= 1
+        if left[quick] == 0:
+            all_told.set()
+        return OK if url == quick or all_told.wait(30) else FAILS
+
+    bench.receiver.answer = answer
+    bench.deliver()
+    assert [endpoint.delivered for endpoint in bench.endpoints.all()] == [30, 30]
+    assert len(bench.receiver.sent) == 60
+
+
+class Beaten:
+    """A database in which somebody else does something right before the next transaction."""
+
+    def __init__(self, database: Database, faster: Callable[[], object]) -> None:
+        self._database = database
+        self._faster = [faster]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    def transaction(self) -> Any:
+        while self._faster:
+            self._faster.pop()()
+        return self._database.transaction()
+
+
+def test_who_claims_what_another_has_just_claimed_gets_nothing(bench: Bench) -> None:
+    endpoint, _ = bench.endpoints.register(URL)
+    bench.order()
+    faster = Queue(bench.store.database, jitter=lambda: 0.0)
+    faster.fill(bench.now)
+    claimed: list[Delivery] = []
+    database = Beaten(bench.store.database, lambda: claimed.extend(faster.claim(endpoint.id, bench.now, 1)))
+    slower = Queue(cast("Database", database), jitter=lambda: 0.0)
+    assert slower.claim(endpoint.id, bench.now, 1) == []
+    assert [each.position for each in claimed] == [1]
+
+
+def test_what_is_removed_right_before_it_is_queued_or_claimed(bench: Bench) -> None:
+    for step in (
+        lambda queue, _: queue.fill(bench.now),
+        lambda queue, endpoint: queue.claim(endpoint, bench.now, 1),
+    ):
+        endpoint, _ = bench.endpoints.register(URL)
+        bench.order()
+        Queue(bench.store.database, jitter=lambda: 0.0).fill(bench.now)
+        bench.order()
+        database = Beaten(bench.store.database, lambda id=endpoint.id: bench.endpoints.remove(id))
+        assert not step(Queue(cast("Database", database), jitter=lambda: 0.0), endpoint.id)
+
+
+def test_a_failure_that_is_noted_too_late_holds_up_nothing(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+    bench.move(bench.order(), "cancelled")
+    answers = [FAILS, OK, OK]
+
+    def reply(*_: object) -> Answer:
+        mine = answers.pop(0)
+        if len(answers) == 2:
+            bench.now += LEASE
+            other = bench.another()
+            other.step()
+            other.close()
+        return mine
+
+    bench.receiver.answer = reply
+    bench.deliver()
+    assert bench.receiver.positions == [1, 1, 2]
+    assert (bench.only().delivered, bench.only().waiting) == (2, 0)
+
+
+@pytest.mark.parametrize("answer", [OK, FAILS, GONE])
+@pytest.mark.parametrize("late", [OK, FAILS, GONE])
+def test_who_answers_after_its_lease_decides_nothing_for_the_next(bench: Bench, answer: Answer, late: Answer) -> None:
+    """Only that it has arrived counts, whoever says so, and once."""
+    endpoint, _ = bench.endpoints.register(URL)
+    answers = [late, answer]
+
+    def reply(*_: object) -> Answer:
+        mine = answers.pop(0)
+        if answers:
+            bench.now += LEASE
+            other = bench.another()
+            other.step()
+            other.close()
+        return mine
+
+    bench.receiver.answer = reply
+    bench.order()
+    bench.deliver()
+    arrived = OK in (answer, late)
+    assert (bench.only().delivered, bench.only().waiting) == (arrived, not arrived)
+    assert bool(bench.only().disabled) == (GONE in (answer, late))
+    if not arrived and answer is FAILS:  # the second attempt: another is due after the second pause
+        bench.endpoints.enable(endpoint.id)
+        bench.receiver.answer = lambda *_: OK
+        bench.after(SCHEDULE[1] - timedelta(seconds=1))
+        assert bench.only().delivered == 0
+        bench.after(timedelta(seconds=1))
+        assert bench.only().delivered == 1
+
+
+def test_what_can_not_be_noted_is_sent_again(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StorageUnavailable("gone")
+
+    bench.endpoints.register(URL)
+    bench.order()
+    with monkeypatch.context() as outage:
+        outage.setattr(Queue, "delivered", fail)
+        bench.deliver()
+    assert "could not be noted" in caplog.text
+    bench.after(LEASE)
+    assert bench.receiver.positions == [1, 1]
+    assert len({headers["webhook-id"] for _, headers, _ in bench.receiver.sent}) == 1
+    assert bench.only().delivered == 1
+
+
+def test_an_error_that_nobody_thought_of_is_not_hidden(bench: Bench) -> None:
+    bench.endpoints.register(URL)
+
+    def fail(*_: object) -> Answer:
+        raise ZeroDivisionError
+
+    bench.receiver.answer = fail
+    bench.order()
+    with pytest.raises(ZeroDivisionError):
+        bench.deliver()
