@@ -52,9 +52,7 @@ def test_who_was_held_up_leaves_it_to_others(bench: Bench) -> None:
         if where == "claimed":
             bench.now += LEASE
 
-    late = bench.another(hold_up)
-    late.step()
-    late.close()
+    bench.step_once(hold_up)
     assert bench.receiver.sent == []
     bench.deliver()
     assert bench.receiver.positions == [1]
@@ -180,9 +178,7 @@ def test_no_more_are_claimed_than_are_sent_at_once(bench: Bench) -> None:
             with bench.store.database.read() as cursor:
                 claimed.extend(row[0] for row in cursor.execute("SELECT sum(attempts) FROM webhook_deliveries"))
 
-    deliverer = bench.another(count)
-    deliverer.step()
-    deliverer.close()
+    bench.step_once(count)
     assert claimed == [AT_ONCE]
 
 
@@ -256,12 +252,11 @@ def test_a_failure_that_is_noted_too_late_holds_up_nothing(bench: Bench) -> None
         mine = answers.pop(0)
         if len(answers) == 2:
             bench.now += LEASE
-            other = bench.another()
-            other.step()
-            other.close()
+            bench.step_once()
         return mine
 
     bench.receiver.answer = reply
+    bench.step_once()
     bench.deliver()
     assert bench.receiver.positions == [1, 1, 2]
     assert (bench.only().delivered, bench.only().waiting) == (2, 0)
@@ -278,14 +273,12 @@ def test_who_answers_after_its_lease_decides_nothing_for_the_next(bench: Bench, 
         mine = answers.pop(0)
         if answers:
             bench.now += LEASE
-            other = bench.another()
-            other.step()
-            other.close()
+            bench.step_once()
         return mine
 
     bench.receiver.answer = reply
     bench.order()
-    bench.deliver()
+    bench.step_once()
     arrived = OK in (answer, late)
     assert (bench.only().delivered, bench.only().waiting) == (arrived, not arrived)
     assert bool(bench.only().disabled) == (GONE in (answer, late))

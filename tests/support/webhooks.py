@@ -54,6 +54,12 @@ class Bench:
             self.store.database, self.receiver.send, clock=lambda: self.now, jitter=lambda: 0.0, reached=reached
         )
 
+    def step_once(self, reached: Callable[[str], None] = lambda _: None) -> None:
+        """Another one claims once what is due, and notes what comes of it."""
+        deliverer = self.another(reached)
+        deliverer.step()
+        deliverer.close()
+
     def order(self) -> int:
         return self.store.ledger.create_order([CartItem("1", 1)], actor=CUSTOMER, cause=Cause()).order_id
 
