@@ -7,6 +7,8 @@ PORT   ?= 8000
 BIN    := $(VENV)/bin
 INPUTS := setup.cfg pyproject.toml
 TESTS  ?=
+# Processes that run the tests. Files stay together, as servers are shared in them, and in their order: the long ones come first.
+JOBS   ?= 2
 AXE    := 4.14.1
 # The tests' PostgreSQL keeps a lock file: here rather than in /tmp, where another user's would be in the way.
 RUNTIME = $(abspath $(VENV))/run
@@ -20,9 +22,9 @@ help: ## List the targets
 run: $(VENV)/.installed ## Set up, create the database, serve on 127.0.0.1:8000 (PORT=, BIND=) with a token to try it
 	@exec $(BIN)/order-ledger serve --bind $(BIND):$(PORT) --welcome
 
-test: lint $(VENV)/axe-core/axe.min.js ## Set up, check the style, run every test with coverage (TESTS=tests/unit for a part)
+test: lint $(VENV)/axe-core/axe.min.js ## Set up, check the style, run every test with coverage (TESTS=tests/unit for a part, JOBS=1 for one process)
 	@mkdir -p -m 700 $(RUNTIME) && mkdir -p $(RUNTIME)/python_PostgresServer
-	@XDG_RUNTIME_DIR=$(RUNTIME) $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--cov --cov-report=term-missing:skip-covered)
+	@XDG_RUNTIME_DIR=$(RUNTIME) $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),-n $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term-missing:skip-covered)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy --strict and the import contracts
 	@$(BIN)/ruff check .
