@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import psutil
 import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
@@ -16,6 +17,7 @@ from ledger.errors import StorageUnavailable
 from ledger.storage.postgres import PostgresDatabase
 from ledger.storage.postgres_prepared import MAX_PREPARED, Bigints, PreparedConnection, Texts
 from tests.support.postgres import temporary_server
+from tests.support.shop import wait_until
 
 pytestmark = pytest.mark.postgres
 
@@ -86,7 +88,8 @@ def test_a_server_that_was_killed_is_an_outage_for_every_idle_connection() -> No
         with psycopg.connect(server.get_uri(), autocommit=True) as other:
             pids = other.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'").fetchall()
             own = other.info.backend_pid
-        os.kill(next(pid for (pid,) in pids if pid != own), signal.SIGKILL)  # the server then ends all of them
+        os.kill(next(pid for (pid,) in pids if pid != own), signal.SIGKILL)
+        wait_until(lambda: not any(psutil.pid_exists(pid) for (pid,) in pids), "that the server has ended all of them")
 
         told = []
         deadline = time.monotonic() + 30
@@ -98,6 +101,7 @@ def test_a_server_that_was_killed_is_an_outage_for_every_idle_connection() -> No
                 told.append("answered")
             except StorageUnavailable:
                 told.append("unavailable")
+        assert "unavailable" in told
         database.close()
 
 
