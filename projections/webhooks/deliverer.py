@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from datetime import UTC
 from http import HTTPStatus
 
@@ -31,7 +32,8 @@ _log = logging.getLogger(__name__)
 
 
 class Deliverer:
-    """One of any number, in any number of processes; ``step`` is for one thread.
+    """One of any number, in any number of processes. ``step`` is for one thread, which alone asks the database; its own
+    threads do nothing but send.
 
     ``reached`` is told where a delivery is, so that tests can end it there.
     """
@@ -50,54 +52,66 @@ class Deliverer:
         self._send = send
         self._clock = clock
         self._executor = ThreadPoolExecutor(AT_ONCE, "webhooks")
-        self._sending: dict[Future[None], str] = {}
+        self._sending: dict[Future[Answer | None], Delivery] = {}
+        self._turns = Counter[str]()
         self._reached = reached
 
     def step(self) -> bool:
         """Does what there is to do now; whether there may be more soon. May raise StorageUnavailable."""
         more = self._queue.fill(self._clock())
         self._reached("filled")
-        claimed = self._claim()
-        for delivery in claimed:
-            self._sending[self._executor.submit(self._deliver, delivery)] = delivery.endpoint
+        begun = self._begin()
         if not self._sending:
             return more
-        if not claimed:
+        if not begun:
             wait(self._sending, PATIENCE, FIRST_COMPLETED)
-        for ended in [each for each in self._sending if each.done()]:
-            del self._sending[ended]
-            ended.result()
+        self._note_ended()
         return True
 
     def close(self) -> None:
-        """Waits for what is being sent, which does not take longer than sending does."""
+        """Waits for what is being sent, which does not take longer than sending does, and notes what came of it."""
         self._executor.shutdown()
+        self._note_ended()
 
-    def _claim(self) -> list[Delivery]:
-        busy = Counter(self._sending.values())
-        claimed: list[Delivery] = []
-        for endpoint in sorted(self._queue.endpoints(), key=lambda each: busy[each]):
-            room = min(EACH - busy[endpoint], AT_ONCE - len(self._sending) - len(claimed))
-            if room > 0:
-                claimed += self._queue.claim(endpoint, self._clock(), room)
-        self._reached("claimed")
-        return claimed
+    def _begin(self) -> bool:
+        """Begins to send what is due, as far as there is room; whether there was any."""
+        ledger_id = self._ledger_id()
+        busy, before = Counter(each.endpoint for each in self._sending.values()), len(self._sending)
+        # Among equals who was served longest ago: by name the same ones would come first again and again.
+        for endpoint in sorted(self._queue.endpoints(), key=lambda each: (busy[each], self._turns[each])):
+            room = min(EACH - busy[endpoint], AT_ONCE - len(self._sending))
+            claimed = self._queue.claim(endpoint, self._clock(), room) if room > 0 else []
+            self._reached("claimed")
+            for delivery in claimed:  # before the next endpoint's are claimed, which may fail
+                self._sending[self._executor.submit(self._deliver, delivery, ledger_id)] = delivery
+            if claimed:
+                self._turns[endpoint] = max(self._turns.values(), default=0) + 1
+        return len(self._sending) > before
 
-    def _deliver(self, delivery: Delivery) -> None:
-        if self._clock() >= delivery.until:  # this process was held up, and another may be sending it
-            return
-        answer = self._send(delivery.url, self._headers(delivery), delivery.body.encode())
-        self._reached("sent")
-        try:
-            self._note(delivery, answer)
-        except StorageUnavailable as error:  # it is sent again when its lease is over
-            _log.warning("what came of a webhook could not be noted: %s", error)
-        self._reached("noted")
+    def _deliver(self, delivery: Delivery, ledger_id: str) -> Answer | None:
+        """What came of it; ``None``: it was not sent, as this process was held up, and another may be sending it."""
+        if self._clock() >= delivery.until:
+            return None
+        return self._send(delivery.url, self._headers(delivery, ledger_id), delivery.body.encode())
 
-    def _note(self, delivery: Delivery, answer: Answer) -> None:
-        if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
-            self._queue.delivered(delivery)
-            return
+    def _note_ended(self) -> None:
+        """Notes what came of what has been sent: of one endpoint all that has arrived in one transaction."""
+        ended = {future: self._sending.pop(future) for future in [*self._sending] if future.done()}
+        arrived: defaultdict[str, list[Delivery]] = defaultdict(list)
+        for future, delivery in ended.items():
+            answer = future.result()
+            if answer is None:
+                continue
+            if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+                arrived[delivery.endpoint].append(delivery)
+            else:
+                with _sent_again_unless_noted():
+                    self._note_failure(delivery, answer)
+        for endpoint, deliveries in arrived.items():
+            with _sent_again_unless_noted():
+                self._queue.delivered(endpoint, deliveries)
+
+    def _note_failure(self, delivery: Delivery, answer: Answer) -> None:
         what = f"it answered {answer.status}" if answer.status else answer.error
         if answer.status == HTTPStatus.GONE:
             if self._queue.gone(delivery):
@@ -107,9 +121,9 @@ class Deliverer:
         else:
             _log.info("a webhook of position %s to %s has failed: %s", delivery.position, delivery.endpoint, what)
 
-    def _headers(self, delivery: Delivery) -> dict[str, str]:
+    def _headers(self, delivery: Delivery, ledger_id: str) -> dict[str, str]:
         """The three of the specification. The id is the same for every attempt, so that repeats can be told."""
-        message, now = f"msg_{self._ledger_id()}_{delivery.endpoint}_{delivery.position}", self._clock()
+        message, now = f"msg_{ledger_id}_{delivery.endpoint}_{delivery.position}", self._clock()
         signatures = [Webhook(secret).sign(message, now.astimezone(UTC), delivery.body) for secret in delivery.secrets]
         return {
             "Content-Type": "application/json",
@@ -118,3 +132,12 @@ class Deliverer:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": " ".join(signatures),
         }
+
+
+@contextmanager
+def _sent_again_unless_noted() -> Iterator[None]:
+    """What can't be noted now is sent again when its lease is over, with the same id."""
+    try:
+        yield
+    except StorageUnavailable as error:
+        _log.warning("what came of a webhook could not be noted: %s", error)

@@ -26,7 +26,8 @@ _SECRET_BYTES = 32
 _is_id = re.compile("ep_[0-9a-f]{18}").fullmatch
 _COLUMNS = "id, url, secret, former_secret, former_until, types, position, disabled, delivered, created_at"
 _STANDING = (
-    f"SELECT {_COLUMNS}, (SELECT count(*) FROM webhook_deliveries WHERE endpoint = id AND dead = 0),"
+    "SELECT id, url, types, position, disabled, delivered, created_at,"
+    " (SELECT count(*) FROM webhook_deliveries WHERE endpoint = id AND dead = 0),"
     " (SELECT count(*) FROM webhook_deliveries WHERE endpoint = id AND dead = 0 AND error <> ''),"
     " (SELECT count(*) FROM webhook_deliveries WHERE endpoint = id AND dead = 1) FROM webhook_endpoints"
 )
@@ -192,5 +193,5 @@ def _one(cursor: Cursor, query: str, endpoint_id: str) -> Row:
 
 
 def _endpoint(row: Row) -> Endpoint:
-    endpoint_id, url, _, _, _, types, position, disabled, delivered, created_at, *counts = row
-    return Endpoint(endpoint_id, url, json.loads(types), position, disabled, delivered, created_at, *counts)
+    endpoint_id, url, types, *others = row
+    return Endpoint(endpoint_id, url, json.loads(types), *others)

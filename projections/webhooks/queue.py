@@ -9,7 +9,7 @@ endpoint that somebody removes meanwhile has nothing to be noted.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 from ledger.clock import rfc3339
 from ledger.errors import UnknownEndpoint
 from ledger.storage import Cursor, Database
-from ledger.storage.log import COLUMNS, RecordedEvent
-from ledger.storage.tables import Row
+from ledger.storage.log import RecordedEvent
+from ledger.storage.tables import Row, marks
 from projections.poison import UNFOLDABLE
 from projections.webhooks.endpoints import hold
 from projections.webhooks.payloads import TYPES, payload
@@ -67,6 +67,9 @@ class Queue:
     def __init__(self, database: Database, *, jitter: Callable[[], float]) -> None:
         self._database = database
         self._jitter = jitter
+        # As bytes: SQLite has any for text, and those that are none would keep the whole claim from being read.
+        text = "CAST(body AS BLOB)" if database.dialect == "sqlite" else "convert_to(body, 'UTF8')"
+        self._event = f"SELECT stream, version, type, {text} FROM events WHERE position = ?"
 
     def endpoints(self) -> list[str]:
         """The ids of those that something may be sent to."""
@@ -79,7 +82,9 @@ class Queue:
         with self._database.read() as cursor:
             rows = cursor.execute(
                 "SELECT id FROM webhook_endpoints WHERE disabled = ''"
-                " AND position < (SELECT coalesce(max(position), 0) FROM events) ORDER BY id"
+                " AND position < (SELECT coalesce(max(position), 0) FROM events)"
+                " AND (SELECT count(*) FROM webhook_deliveries WHERE endpoint = id AND dead = 0) < ? ORDER BY id",
+                (MOST_WAITING,),
             )
         more = False
         for (endpoint,) in rows:
@@ -123,21 +128,21 @@ class Queue:
             return []
         with suppress(UnknownEndpoint), self._database.transaction() as cursor:
             hold(cursor, self._database, endpoint)
-            taken = [_take(cursor, endpoint, row, now) for row in due]
+            taken = [self._take(cursor, endpoint, row, now) for row in due]
             return [delivery for delivery in taken if delivery is not None]
         return []
 
-    def delivered(self, delivery: Delivery) -> None:
-        """It has arrived: its row is not needed any more."""
+    def delivered(self, endpoint: str, deliveries: Sequence[Delivery]) -> None:
+        """They have arrived at the endpoint: their rows are not needed any more."""
+        positions = [delivery.position for delivery in deliveries]
         with suppress(UnknownEndpoint), self._database.transaction() as cursor:
-            hold(cursor, self._database, delivery.endpoint)
-            ours = cursor.execute(
-                "DELETE FROM webhook_deliveries WHERE endpoint = ? AND position = ? RETURNING 1",
-                (delivery.endpoint, delivery.position),
+            hold(cursor, self._database, endpoint)
+            gone = cursor.execute(
+                f"DELETE FROM webhook_deliveries WHERE endpoint = ? AND position IN ({marks(positions)}) RETURNING 1",
+                (endpoint, *positions),
             )
-            if ours:
-                counted = "UPDATE webhook_endpoints SET delivered = delivered + 1 WHERE id = ?"
-                cursor.execute(counted, (delivery.endpoint,))
+            counted = "UPDATE webhook_endpoints SET delivered = delivered + ? WHERE id = ?"
+            cursor.execute(counted, (len(gone), endpoint))
 
     def failed(self, delivery: Delivery, error: str, now: datetime) -> bool:
         """It has not: when to try again, or that it is given up, which is answered."""
@@ -157,7 +162,8 @@ class Queue:
                     " AND dead = 0",
                     (next_at, delivery.endpoint, delivery.stream, delivery.position),
                 )
-        return dead
+            return dead and bool(ours)
+        return False
 
     def gone(self, delivery: Delivery) -> bool:
         """The endpoint says that it is not there any more (410): nothing is sent to it until somebody enables it.
@@ -175,28 +181,26 @@ class Queue:
             return bool(cursor.execute(disabled, ("it answered 410 Gone", delivery.endpoint)))
         return False
 
-
-def _take(cursor: Cursor, endpoint: str, row: Row, now: datetime) -> Delivery | None:
-    """The delivery, unless somebody else was faster, or its event is not there any more as it was."""
-    position, attempts, url, secret, former, former_until = row
-    moment = rfc3339(now)
-    taken = cursor.execute(
-        "UPDATE webhook_deliveries SET attempts = ?, next_at = ?"
-        " WHERE endpoint = ? AND position = ? AND attempts = ? AND dead = 0 AND next_at <= ? RETURNING 1",
-        (attempts + 1, rfc3339(now + LEASE), endpoint, position, attempts, moment),
-    )
-    if not taken:
-        return None
-    try:
-        [row] = cursor.execute(f"SELECT {COLUMNS} FROM events WHERE position = ?", (position,))
-        event = RecordedEvent(*row)
-        body = payload(event)
-    except UNFOLDABLE:  # somebody has tampered with it, or with its row: proofs and `check` say so, too
-        cursor.execute(
-            "UPDATE webhook_deliveries SET dead = 1, error = 'the event can not be read'"
-            " WHERE endpoint = ? AND position = ?",
-            (endpoint, position),
+    def _take(self, cursor: Cursor, endpoint: str, row: Row, now: datetime) -> Delivery | None:
+        """The delivery, unless somebody else was faster, or its event is not there any more as it was."""
+        position, attempts, url, secret, former, former_until = row
+        moment = rfc3339(now)
+        taken = cursor.execute(
+            "UPDATE webhook_deliveries SET attempts = ?, next_at = ?"
+            " WHERE endpoint = ? AND position = ? AND attempts = ? AND dead = 0 AND next_at <= ? RETURNING 1",
+            (attempts + 1, rfc3339(now + LEASE), endpoint, position, attempts, moment),
         )
-        return None
-    secrets = (secret, former) if former_until > moment else (secret,)
-    return Delivery(endpoint, position, event.stream, attempts + 1, url, secrets, body, now + LEASE)
+        if not taken:
+            return None
+        try:
+            [(stream, version, kind, text)] = cursor.execute(self._event, (position,))
+            body = payload(RecordedEvent(position, stream, version, kind, text.decode()))
+        except UNFOLDABLE:  # somebody has tampered with it, or with its row: proofs and `check` say so, too
+            cursor.execute(
+                "UPDATE webhook_deliveries SET dead = 1, error = 'the event can not be read'"
+                " WHERE endpoint = ? AND position = ?",
+                (endpoint, position),
+            )
+            return None
+        secrets = (secret, former) if former_until > moment else (secret,)
+        return Delivery(endpoint, position, stream, attempts + 1, url, secrets, body, now + LEASE)

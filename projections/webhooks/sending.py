@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
-from threading import Event, Timer
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from io import BufferedReader
 from time import monotonic
+from typing import Any
 from urllib.parse import SplitResult
 
 from projections.webhooks.addresses import ForbiddenTarget, Resolver, allowed_address, check_url, port_of, resolve
 
 TIMEOUT = 15.0
+MOST_READ = 100_000
+"""Bytes of an answer that are read at most, to get at its status."""
+
 _FAILURES = (HTTPException, ForbiddenTarget, OSError, ValueError)
 """What can come of a receiver. HTTPException: its answer is none; ValueError: its name is none."""
 
@@ -67,30 +70,11 @@ class _Connection(HTTPConnection):
             self.sock.settimeout(self._left())  # of the whole handshake, unlike that of a read
             name = str(self._parts.hostname).removesuffix(".")  # which makes a name absolute, and is no part of it
             self.sock = self._context.wrap_socket(self.sock, server_hostname=name)
+        self.sock.settimeout(self._left())  # of writing; reading has its own
 
-    @contextmanager
-    def in_time(self) -> Iterator[None]:
-        """Ends what is connected by then: a time-out of each read does not, as a receiver may answer byte by byte."""
-        late, connected = Event(), self.sock
-
-        def end() -> None:
-            late.set()
-            with suppress(OSError):  # it has ended by itself
-                connected.shutdown(socket.SHUT_RDWR)
-
-        timer = Timer(self._left(), end)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        except _FAILURES as error:
-            if late.is_set():
-                raise TimeoutError from error
-            raise
-        finally:
-            timer.cancel()
-        if late.is_set():  # what was cut off can look whole
-            raise TimeoutError
+    def response_class(self, connected: socket.socket, **options: Any) -> HTTPResponse:  # type: ignore[override]
+        """The answer, as far as it comes in the time that is left."""
+        return HTTPResponse(_InTime(connected, self._left), **options)  # type: ignore[arg-type]
 
     def _left(self) -> float:
         left = self._deadline - monotonic()
@@ -99,13 +83,33 @@ class _Connection(HTTPConnection):
         return left
 
 
+class _InTime(socket.SocketIO):
+    """Reads in the time that is left, and no more than MOST_READ: a time-out of each read alone never ends who answers
+    byte by byte, and nothing else who goes on and on with ``100 Continue``."""
+
+    def __init__(self, connected: socket.socket, left: Callable[[], float]) -> None:
+        super().__init__(connected, "rb")
+        self._connected, self._left, self._room = connected, left, MOST_READ
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._room <= 0:
+            raise HTTPException("the answer has no end")
+        self._connected.settimeout(self._left())
+        count = super().readinto(buffer)
+        self._room -= count or 0
+        return count
+
+    def makefile(self, _mode: str) -> BufferedReader:
+        """As HTTPResponse asks a socket for it."""
+        return BufferedReader(self)
+
+
 def _post(connection: _Connection, parts: SplitResult, headers: Mapping[str, str], body: bytes) -> int:
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         connection.connect()
-        with connection.in_time():
-            connection.request("POST", target, body, {**headers, "Host": parts.netloc})
-            with connection.getresponse() as response:
-                return response.status  # whatever it goes on to say
+        connection.request("POST", target, body, {**headers, "Host": parts.netloc})
+        with connection.getresponse() as response:
+            return response.status  # whatever it goes on to say
     finally:
         connection.close()

@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 from ledger.errors import InvalidEndpoint, UnknownEndpoint
 from projections.webhooks import endpoints as registry
 from projections.webhooks.endpoints import ROTATION, Endpoints
-from projections.webhooks.queue import SCHEDULE
+from projections.webhooks.queue import SCHEDULE, Queue
 from projections.webhooks.sending import Answer
 from tests.support.webhooks import FAILS, GONE, OK, OTHER, URL, Bench
 
@@ -163,8 +163,10 @@ def test_what_is_removed_is_forgotten(bench: Bench) -> None:
         assert cursor.execute("SELECT count(*) FROM webhook_deliveries") == [(0,)]
 
 
-@pytest.mark.parametrize("answer", [OK, FAILS, GONE])
-def test_what_is_removed_while_it_is_sent(bench: Bench, caplog: pytest.LogCaptureFixture, answer: Answer) -> None:
+@pytest.mark.parametrize(("answer", "attempts"), [(OK, 0), (FAILS, 0), (FAILS, len(SCHEDULE)), (GONE, 0)])
+def test_what_is_removed_while_it_is_sent(
+    bench: Bench, caplog: pytest.LogCaptureFixture, answer: Answer, attempts: int
+) -> None:
     endpoint, _ = bench.endpoints.register(URL)
 
     def remove(*_: object) -> Answer:
@@ -173,6 +175,9 @@ def test_what_is_removed_while_it_is_sent(bench: Bench, caplog: pytest.LogCaptur
 
     bench.receiver.answer = remove
     bench.order()
+    Queue(bench.store.database, jitter=lambda: 0.0).fill(bench.now)
+    with bench.store.database.write() as cursor:
+        cursor.execute("UPDATE webhook_deliveries SET attempts = ?", (attempts,))
     bench.deliver()
     assert bench.endpoints.all() == []
     with bench.store.database.read() as cursor:

@@ -67,6 +67,20 @@ def test_an_event_that_was_written_over_stops_nobody(bench: Bench, body: str) ->
     assert [letter.position for letter in bench.endpoints.dead(endpoint.id)] == [1]
 
 
+def test_bytes_that_are_no_text_stop_nobody(bench: Bench) -> None:
+    """SQLite takes any bytes for text, PostgreSQL none that are not."""
+    if bench.store.database.dialect != "sqlite":
+        pytest.skip("PostgreSQL has no such text")
+    endpoint, _ = bench.endpoints.register(URL)
+    bench.order()
+    bench.order()
+    with bench.store.database.write() as cursor:
+        cursor.execute("UPDATE events SET body = CAST(x'7bff7d' AS TEXT) WHERE position = 1")
+    bench.deliver()
+    assert bench.receiver.positions == [2]
+    assert [letter.position for letter in bench.endpoints.dead(endpoint.id)] == [1]
+
+
 def test_half_a_character_stops_nobody(bench: Bench) -> None:
     """An altered event that can be read is told as it is: that it was altered is for proofs to show."""
     bench.endpoints.register(URL)

@@ -28,7 +28,9 @@ from tests.support.receiver import DROP, receiving
 from tests.support.storages import CUSTOMER
 
 TIMEOUT = 0.5
-send = sender(private=True, timeout=TIMEOUT)
+send = sender(private=True, timeout=30)
+hurried = sender(private=True, timeout=TIMEOUT)
+"""For those who let it wait."""
 
 
 @contextmanager
@@ -69,16 +71,17 @@ def test_who_hangs_up() -> None:
 
 
 def test_who_is_not_there() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    assert send(f"http://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "ConnectionRefusedError")
+    with socket.socket() as bound:  # and does not listen
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        assert send(f"http://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "ConnectionRefusedError")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_who_says_nothing(scheme: str) -> None:
     over = threading.Event()
     with listening(lambda _: over.wait(30) and None) as port:
-        assert send(f"{scheme}://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "TimeoutError")
+        assert hurried(f"{scheme}://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "TimeoutError")
         over.set()
 
 
@@ -86,22 +89,12 @@ def test_who_does_not_take_the_call() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         port = full.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)):
-            assert send(f"http://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "TimeoutError")
+            assert hurried(f"http://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "TimeoutError")
 
 
 def test_sending_ends_before_its_lease() -> None:
     """Else another would send it, too."""
     assert timedelta(seconds=sending.TIMEOUT) < LEASE
-
-
-def test_nothing_goes_on_when_it_has_arrived() -> None:
-    patient = sender(private=True, timeout=60)
-    with receiving() as receiver:
-        assert patient(receiver.url, {"webhook-id": "msg_1"}, b"{}") == Answer(204)
-    for thread in threading.enumerate():
-        if isinstance(thread, threading.Timer):
-            thread.join(5)
-            assert not thread.is_alive()
 
 
 def drip(client: socket.socket, beginning: bytes) -> None:
@@ -115,17 +108,35 @@ def drip(client: socket.socket, beginning: bytes) -> None:
         return
 
 
-@pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"])
+@pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 100 Continue\r\n\r\n"])
 def test_who_answers_byte_by_byte(beginning: bytes) -> None:
-    in_time = Answer(200) if beginning.endswith(b"\r\n\r\n") else Answer(0, "TimeoutError")
     with listening(lambda client: drip(client, beginning)) as port:
-        assert send(f"http://127.0.0.1:{port}/", {}, b"{}") == in_time
+        assert hurried(f"http://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "TimeoutError")
+
+
+def test_whose_answer_goes_on_byte_by_byte() -> None:
+    with listening(lambda client: drip(client, b"HTTP/1.1 200 OK\r\n\r\n")) as port:
+        assert send(f"http://127.0.0.1:{port}/", {}, b"{}") == Answer(200)
+
+
+@pytest.mark.parametrize("more", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\nX: y\r\n", b"X: y\r\n"])
+def test_whose_answer_has_no_end(more: bytes) -> None:
+    def serve(client: socket.socket) -> None:
+        try:
+            client.sendall(b"HTTP/1.1 100 Continue\r\n" + b"\r\n" * more.startswith(b"HTTP"))
+            while True:
+                client.sendall(more * 1000)
+        except OSError:
+            return
+
+    with listening(serve) as port:
+        assert send(f"http://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "HTTPException")
 
 
 def test_who_shakes_hands_byte_by_byte() -> None:
     record = b"\x16\x03\x03\x40\x00"  # the beginning of a long handshake message
     with listening(lambda client: drip(client, record)) as port:
-        assert send(f"https://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "TimeoutError")
+        assert hurried(f"https://127.0.0.1:{port}/", {}, b"{}") == Answer(0, "TimeoutError")
 
 
 def test_who_answers_byte_by_byte_through_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +253,8 @@ class Certified:
                 received = b""
                 while not received.endswith(b"{}"):
                     received += (more := secure.recv(65536))
-                    assert more, "the request is cut short"
+                    if not more:
+                        return
                 answer(secure)
         except OSError:
             return  # the client does not trust it
