@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from typing import Protocol
 
@@ -47,11 +48,16 @@ def keep_following(follower: Steps, stopped: Event, name: str = TREE) -> None:
 
 
 class Following(Thread):
-    """A thread that follows. It ends when it is stopped, or by an error that nobody thought of, which it logs."""
+    """A thread that follows. It ends when it is stopped, or by an error that nobody thought of, which it logs.
 
-    def __init__(self, follower: Steps, name: str = TREE) -> None:
+    Then it has ``failed``, and ``then`` is called.
+    """
+
+    def __init__(self, follower: Steps, name: str = TREE, *, then: Callable[[], object] = lambda: None) -> None:
         super().__init__(name=name, daemon=True)
+        self.failed = False
         self._follower = follower
+        self._then = then
         self._stopped = Event()
 
     def run(self) -> None:
@@ -60,6 +66,8 @@ class Following(Thread):
             keep_following(self._follower, self._stopped, self.name)
         except Exception:
             _log.critical("the follower of %s has ended", in_sentence(self.name), exc_info=True)
+            self.failed = True
+            self._then()
 
     def stop(self) -> None:
         """Ends the thread after the step that it is in."""
@@ -67,17 +75,20 @@ class Following(Thread):
         self.join(_STOP_SECONDS)
 
 
-def beside(runtime: Runtime) -> list[Following]:
-    """What a process that keeps a ledger follows the log for, beside its transparency log."""
-    return [Following(runtime.search_follower(), SEARCH), Following(runtime.deliverer(), WEBHOOKS)]
+def beside(runtime: Runtime, then: Callable[[], object] = lambda: None) -> list[Following]:
+    """What a process that keeps a ledger follows the log for, beside its transparency log; ``then``: see Following."""
+    followers: Sequence[tuple[Steps, str]] = ((runtime.search_follower(), SEARCH), (runtime.deliverer(), WEBHOOKS))
+    return [Following(follower, name, then=then) for follower, name in followers]
 
 
 @click.command("follow")
 @click.option("--once", is_flag=True, help="Follow what is there now, and end.")
 @pass_session
-def follow(session: Session, once: bool) -> None:
+@click.pass_context
+def follow(ctx: click.Context, session: Session, once: bool) -> None:
     """Keep the transparency log and the view of the search, and deliver webhooks, as serve does: for a ledger that is
-    not served, or beside one. With --once nothing is delivered."""
+    not served, or beside one. With --once nothing is delivered. Ends with exit code 1 when one of these can't go on."""
+    threads: list[Following] = []
     with build(session.settings) as runtime:
         runtime.require_ready()
         follower = runtime.follower()
@@ -91,11 +102,15 @@ def follow(session: Session, once: bool) -> None:
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, lambda *_: stopped.set())
             session.say("Following the log. Stop with Ctrl-C.")
-            threads = beside(runtime)
+            threads = beside(runtime, stopped.set)
             for thread in threads:
                 thread.start()
-            keep_following(follower, stopped)
-            for thread in threads:
-                thread.stop()
+            try:
+                keep_following(follower, stopped)
+            finally:
+                for thread in threads:
+                    thread.stop()
         sizes = runtime.services.health.log_sizes()
     session.say(f"The tree has {sizes.tree:,} events; the latest checkpoint covers {sizes.checkpoint:,}.")
+    if any(thread.failed for thread in threads):
+        ctx.exit(1)

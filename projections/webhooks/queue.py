@@ -34,7 +34,7 @@ SCHEDULE = tuple(
     timedelta(seconds=seconds)
     for seconds in (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 22 * 3600)
 )
-"""Pauses between attempts: three days and an hour in all (the specification's own, but for the last)."""
+"""Pauses between attempts: somewhat more than three days in all (the specification's own, but for the last)."""
 
 DUE = (
     "SELECT d.position, d.attempts, e.url, e.secret, e.former_secret, e.former_until"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from ledger.storage import open_database
 from tests.support.cli import CLI, ROOT, run_cli
 from tests.support.receiver import Receiver, receiving
 from tests.support.server import Server, bearer
@@ -85,6 +86,20 @@ def test_follow_delivers_for_a_ledger_that_is_not_served(server: Server, receive
     finally:
         following.send_signal(signal.SIGTERM)
     assert following.wait(60) == 0
+    server.start()
+
+
+def test_follow_ends_when_a_part_of_it_can_not_go_on(server: Server, receiver: Receiver, tmp_path: Path) -> None:
+    """So that whoever watches over it starts it again."""
+    place(server)
+    server.stop()
+    run(server, "webhooks", "add", receiver.url, "--after", "0")
+    database = open_database(server.environ["LEDGER_DATABASE_URL"])
+    with database.write() as cursor:
+        cursor.execute("UPDATE webhook_endpoints SET types = 'nonsense'")
+    database.close()
+    told = run(server, "follow", code=1)
+    assert "the follower of the queue of webhooks has ended" in told
     server.start()
 
 
