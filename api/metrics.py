@@ -199,11 +199,15 @@ class _Standing(Collector):
         lag = GaugeMetricFamily(
             "ledger_follower_lag_seconds", "How long the first event that it lacks has waited.", labels=("follower",)
         )
+        told = "Whether it has events that the log has not: this was cut off at its end, or changed there."
+        astray = GaugeMetricFamily("ledger_follower_astray", told, labels=("follower",))
         for follower in standing.followers:
+            astray.add_metric((follower.slug,), follower.astray)
             position.add_metric((follower.slug,), follower.position)
             lag.add_metric((follower.slug,), follower.behind.total_seconds())
         yield position
         yield lag
+        yield astray
         rebuilt = GaugeMetricFamily(
             "ledger_rebuild_position", "How far the rebuild of a view has come, while there is one.", labels=("view",)
         )

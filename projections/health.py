@@ -13,7 +13,7 @@ from projections.compare import Finding
 from projections.migrate import missing
 from projections.sample import check_newest
 from projections.searchable import positions
-from projections.transparency import LogSizes, log_sizes
+from projections.transparency import LogSizes, continues, log_sizes
 from projections.webhooks.endpoints import Endpoint, registered
 
 TREE, CHECKPOINT, SEARCH = "The transparency log", "The signed checkpoint", "The view of the search"
@@ -27,7 +27,7 @@ _ASKED = 20  # events, of which the first that says when it was recorded is enou
 class FollowerState:
     """How far a follower of the log has come; ``behind`` is how long the first event that it lacks has waited.
 
-    A ``position`` beyond the ``head`` is that of a log that was cut off at its end.
+    ``astray``: it has events that the log has not, or not any more. The log was cut off at its end, or changed there.
     """
 
     name: str
@@ -35,6 +35,7 @@ class FollowerState:
     position: int
     head: int
     behind: timedelta
+    astray: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +91,11 @@ class Health:
             yield Symptom(problem, "Until then nothing else can be looked at.")
             return
         for follower in self.followers():
-            if follower.position > follower.head:
+            if follower.astray:
+                cut = f"{follower.position:,} events, and the log ends at {follower.head:,}: it was cut off at its end"
+                other = f"another event at {follower.position:,} than the log: it was cut off there, or changed"
                 yield Symptom(
-                    f"{follower.name} has {follower.position:,} events, and the log ends at {follower.head:,}: it was"
-                    " cut off at its end.",
+                    f"{follower.name} has {cut if follower.position > follower.head else other}.",
                     "A failover or a restore may have lost events: see docs/operations.md on backups.",
                 )
             elif follower.behind > self._max_lag:
@@ -154,7 +156,8 @@ class Health:
         return log_sizes(self._database)
 
     def _states(self, cursor: Cursor, sizes: LogSizes) -> list[FollowerState]:
-        states = [self._state(cursor, TREE, "transparency-log", sizes.tree, sizes.head)]
+        continued = continues(cursor, sizes.tree)
+        states = [self._state(cursor, TREE, "transparency-log", sizes.tree, sizes.head, astray=not continued)]
         if self._signs:
             states.append(self._state(cursor, CHECKPOINT, "checkpoints", sizes.checkpoint, sizes.head))
         # Its position with the head of the same moment: with an earlier one it would seem to be ahead.
@@ -162,10 +165,12 @@ class Health:
         states.append(self._state(cursor, SEARCH, "order-search", max(0, position), head))
         return states
 
-    def _state(self, cursor: Cursor, name: str, slug: str, position: int, head: int) -> FollowerState:
+    def _state(
+        self, cursor: Cursor, name: str, slug: str, position: int, head: int, *, astray: bool = False
+    ) -> FollowerState:
         moment = _waiting_since(cursor, position) if position < head else None
         behind = timedelta(0) if moment is None else max(timedelta(0), self._clock() - moment)
-        return FollowerState(name, slug, position, head, behind)
+        return FollowerState(name, slug, position, head, behind, astray or position > head)
 
 
 def _waiting_since(cursor: Cursor, position: int) -> datetime | None:

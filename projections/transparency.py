@@ -23,7 +23,7 @@ from ledger.transparency.merkle import CompactRange, tree_root
 from projections.attested import attest_anew, attest_since, read_attested
 from projections.live import LiveViews
 from projections.store import VIEWS
-from projections.tree import append_leaves, latest_checkpoint, lock_tree, node_reader
+from projections.tree import append_leaves, latest_checkpoint, lock_tree, node_reader, read_leaf
 
 _ANEW = 100_000
 """Events after which hashing all orders anew is no more work than finding out which have changed."""
@@ -123,6 +123,8 @@ class Follower:
         with self._database.transaction() as cursor:
             tree = lock_tree(cursor, self._database.dialect)
             self._reached("locked")
+            if not continues(cursor, tree.size):
+                raise NotProven(f"The event at position {tree.size} is not the one that was logged there.")
             attested = read_attested(cursor) if self._signers else None
             near = head - tree.size <= self._batch
             if near and attested is not None and attested.size <= tree.size:
@@ -199,6 +201,14 @@ class Follower:
         if latest is None or latest == self._stored_at:
             return False
         return bool(rfc3339(now - self._sign_every) < latest <= rfc3339(now))
+
+
+def continues(cursor: Cursor, size: int) -> bool:
+    """Whether the log has the last event of a tree of so many: one that was cut off and has grown again has another."""
+    if size == 0:
+        return True
+    rows = cursor.execute(f"SELECT {COLUMNS} FROM events WHERE position = ?", (size,))
+    return bool(rows) and event_leaf(RecordedEvent(*rows[0])) == read_leaf(cursor, size - 1)
 
 
 def _extensions(cursor: Cursor, size: int) -> tuple[str, ...]:

@@ -70,6 +70,12 @@ def read_tile(cursor: Cursor, level: int, index: int) -> bytes:
     return bytes(rows[0][0]) if rows else b""
 
 
+def read_leaf(cursor: Cursor, index: int) -> bytes:
+    """The hash of the event at position ``index + 1``, as it was logged; none for one that is not in the tree."""
+    tile, place = divmod(index, TILE_WIDTH)
+    return read_tile(cursor, 0, tile)[place * HASH_SIZE : (place + 1) * HASH_SIZE]
+
+
 def read_tiles(cursor: Cursor, level: int) -> Iterator[tuple[int, bytes]]:
     """The tiles of a level by index, rising; inside ``snapshot``."""
     yield from cursor.stream("SELECT tile, hashes FROM log_tiles WHERE level = ? ORDER BY tile", (level,))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ledger.actor import Cause
+from ledger.errors import NotProven
 from ledger.statuses import Status
 from ledger.storage import Database, open_database
 from projections.health import Health
@@ -83,6 +84,33 @@ def test_a_log_that_was_cut_off_together_with_its_views(store: Store, lost: int)
     names = ["The transparency log", "The signed checkpoint", "The view of the search"]
     assert told(health(store)) == [f"{name} {cut}" for name in names]
     assert [state.behind for state in health(store).followers()] == [timedelta(0)] * 3
+
+
+def test_a_log_that_was_cut_off_and_has_grown_again(store: Store) -> None:
+    """Its followers are not ahead any more, and have seen what nobody can prove."""
+    make_busy(store)
+    follow(store, KEY)
+    plant(store, f"DELETE FROM events WHERE position > {EVENTS - 1}")
+    for view in VIEWS:
+        rebuild(store.database, view, VIEWS)
+    for status in (Status.SHIPPED, Status.COMPLETED):
+        store.ledger.change_status(3, status, actor=STAFF, cause=Cause())
+    with pytest.raises(NotProven, match=f"The event at position {EVENTS} is not the one that was logged there"):
+        follow(store, KEY)
+    other = f"The transparency log has another event at {EVENTS:,} than the log: it was cut off there, or changed."
+    assert told(health(store)) == [other]
+    assert [state.astray for state in health(store).followers()] == [True, False, False]
+    assert log_sizes(store.database).checkpoint == EVENTS
+
+
+def test_a_tree_whose_last_event_was_changed_does_not_grow(store: Store) -> None:
+    make_busy(store)
+    follow(store, KEY)
+    plant(store, f"UPDATE events SET body = replace(body, '2026', '2025') WHERE position = {EVENTS}")
+    assert [state.astray for state in health(store).followers()] == [True, False, False]
+    store.ledger.change_status(4, Status.CANCELLED, actor=STAFF, cause=Cause())
+    with pytest.raises(NotProven, match=f"The event at position {EVENTS} is not"):
+        follow(store, KEY)
 
 
 def test_followers_that_go_on_meanwhile_are_not_ahead(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

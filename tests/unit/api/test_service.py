@@ -129,7 +129,7 @@ from projections.health import FollowerState, Standing
 from projections.transparency import LogSizes
 class Health:
     def standing(self):
-        follower = FollowerState("The log", "transparency-log", 6, 7, timedelta(seconds=3))
+        follower = FollowerState("The log", "transparency-log", 6, 7, timedelta(seconds=3), True)
         return Standing(LogSizes(7, 6, 5), [follower], timedelta(seconds=9), {"orders": 4}, [])
     def view_findings(self):
         return ["a row is missing"] * 2
@@ -154,6 +154,7 @@ def test_metrics_of_several_processes_add_up(tmp_path: Path) -> None:
     assert (values["ledger_log_tree_size"], values["ledger_log_checkpoint_size"]) == (6, 5)
     assert values['ledger_follower_position{follower="transparency-log"}'] == 6
     assert values['ledger_follower_lag_seconds{follower="transparency-log"}'] == 3
+    assert values['ledger_follower_astray{follower="transparency-log"}'] == 1
     assert values["ledger_log_checkpoint_age_seconds"] == 9
     assert values['ledger_rebuild_position{view="orders"}'] == 4
     assert values["ledger_view_findings"] == 2
