@@ -125,8 +125,11 @@ class FactsOf:
         return self.kind(stream, version, decoded)
 
     def _upcast(self, body: str) -> Struct:
-        state = json.loads(body)
-        json.dumps(state, ensure_ascii=False).encode()  # a ValueError for half a character, which can't be stored
+        try:
+            state = json.loads(body)
+            json.dumps(state, ensure_ascii=False).encode()  # a ValueError for half a character, which can't be stored
+        except RecursionError as error:
+            raise ValueError(f"the body of {self._event_type.TOPIC} is nested too deeply") from error
         if not isinstance(state, dict):
             raise ValueError(f"the body of {self._event_type.TOPIC} is no JSON object")  # noqa: TRY004
         if state.get("class_version", 1) not in range(1, self._present + 1):

@@ -85,7 +85,7 @@ def _event(event: RecordedEvent) -> Dated:
         told, actor = body["timestamp"], body["actor"]
         timestamp = datetime.fromisoformat(told)
         who = (actor["user"], actor["role"], actor.get("impersonated_by"))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         # What is wrong with the log is for the check to say; whoever counts events counts this one, too.
         return Dated(None, (*event[:4], None, None, None, None, _order_id(event.stream), event.body))
     return Dated(told[:_MONTH], (*event[:4], timestamp, *who, _order_id(event.stream), event.body))

@@ -70,7 +70,7 @@ def _write(cursor: Cursor, live: LiveSet, events: Sequence[RecordedEvent]) -> No
             for columns, updates in written.updates.items():
                 cursor.executemany(written.table.update_sql(columns), updates)
         cursor.executemany(PAYMENT_INTENTS.insert_sql(), intents)
-    except (ValueError, KeyError, TypeError, AttributeError, IntegrityError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, IntegrityError) as error:
         places = f"{events[0].position} to {events[-1].position}"
         raise NotRestorable(f"An event of positions {places} is not what its type says: {error!r}") from error
 

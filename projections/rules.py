@@ -41,7 +41,7 @@ _UNHASHED = 5_000
 _NOTHING = Payment()
 _read = json.JSONDecoder().raw_decode  # takes what no command writes, and says what is wrong with the rest
 _quickly = Decoder().decode
-_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """How bodies that are not what their type says show themselves."""
 
 
@@ -95,7 +95,7 @@ class Rules:
             return [f"there is no event type {event.type!r}"]
         try:
             body = _quickly(event.body)
-        except MsgspecError:
+        except (MsgspecError, RecursionError):
             try:
                 body, end = _read(event.body)
             except _UNREADABLE as error:

@@ -14,6 +14,7 @@ from ledger.clock import rfc3339
 from ledger.storage.log import RecordedEvent
 from projections.fold import fold
 from projections.orders import VIEW, as_object
+from projections.poison import UNFOLDABLE
 from scripts.bootstrap import build
 from scripts.context import ORDER_ID, Session, WholeNumber, pass_session
 
@@ -48,13 +49,16 @@ def replay(session: Session, order: int, version: int | None, as_of: datetime | 
         if version > len(events):
             raise click.UsageError(f"Order {order} has no version {version} yet: it is at {len(events)}.")
         events = events[:version]
-    if as_of is not None:
-        events = [event for event in events if json.loads(event.body)["timestamp"] <= rfc3339(as_of)]
-    state = _state(events)
-    if as_json:
-        click.echo(json.dumps({"events": [_event(event) for event in events], "state": state}, indent=2))
-        return
-    _print(session, order, events, state)
+    try:
+        if as_of is not None:
+            events = [event for event in events if json.loads(event.body)["timestamp"] <= rfc3339(as_of)]
+        state = _state(events)
+        if as_json:
+            click.echo(json.dumps({"events": [_event(event) for event in events], "state": state}, indent=2))
+        else:
+            _print(session, order, events, state)
+    except UNFOLDABLE as error:
+        raise click.ClickException(f"An event of order {order} can't be read; `check` says which: {error}") from error
 
 
 def _state(events: Sequence[RecordedEvent]) -> dict[str, Any] | None:
@@ -106,4 +110,7 @@ def _why(cause: dict[str, Any]) -> str:
     if "stripe_event_id" in cause:
         return str(cause["stripe_event_id"])
     named = {"request": "request_id", "Idempotency-Key": "idempotency_key"}
-    return ", ".join(f"{name} {cause[member]}" for name, member in named.items() if member in cause) or "-"
+    why = [f"{name} {cause[member]}" for name, member in named.items() if member in cause]
+    if "reason" in cause:
+        why.insert(0, json.dumps(cause["reason"], ensure_ascii=False))
+    return ", ".join(why) or "-"

@@ -384,7 +384,7 @@ class Audit:
         at = f"position {position} ({stream} version {version})"
         try:
             yield from (f"{at}: {fault}" for fault in self.orders.add(stream, version, type, json.loads(body)))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             yield f"{at}: its body can't be read: {error.__class__.__name__} {error}"
         yield from self.compare()
 

@@ -315,6 +315,14 @@ def test_replay_as_a_table(shell: Shell) -> None:
     assert 'status: "order_paid"' in table
 
 
+def test_replay_says_why(sqlite_shell: Shell) -> None:
+    order = place_order(sqlite_shell)
+    with build(Settings.from_env(sqlite_shell.environ)) as runtime:
+        staff, cause = Actor(90, Role.STAFF), Cause(reason="They asked by phone")
+        runtime.services.ledger.change_status(order, Status.CANCELLED, actor=staff, cause=cause)
+    assert '"They asked by phone"' in sqlite_shell.run("replay", str(order)).stdout
+
+
 def test_replay_shows_one_piece_and_the_idempotency_key(sqlite_shell: Shell) -> None:
     order = place_order(sqlite_shell, "1", **{"Idempotency-Key": "[b]:cat:", "X-Request-Id": "trace"})
 
@@ -387,3 +395,19 @@ def test_quiet_leaves_results_only(sqlite_shell: Shell) -> None:
     assert sqlite_shell.run("--quiet", "migrate").output == ""
     assert sqlite_shell.run("--quiet", "doctor").output == ""
     assert sqlite_shell.run("--quiet", "token", "--user", "1").stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("check",), ("verify",), ("doctor",), ("replay", "2")])
+def test_an_event_that_is_nested_too_deeply_is_told(
+    tmp_path: Path, sqlite_shell: Shell, command: tuple[str, ...]
+) -> None:
+    sqlite_shell.run("seed", "--orders", "3")
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        deep = "[" * 5000 + "]" * 5000
+        changed = (
+            "UPDATE events SET body = substr(body, 1, length(body) - 1) || ? WHERE stream = 'order-2' AND version = 1"
+        )
+        connection.execute(changed, (f',"x":{deep}}}',))
+    connection.close()
+    told = sqlite_shell.run(*command, code=1)
+    assert "nested too deeply" in told.output or "can't be read" in told.output
