@@ -205,6 +205,7 @@ class EndpointSchema(Strict):
     waiting = _required_integer(minimum=0)
     failing = _required_integer(minimum=0)
     dead = _required_integer(minimum=0)
+    error = fields.String(required=True, allow_none=True)
     createdAt = _required_text(format="date-time")  # noqa: N815
 
 

@@ -39,6 +39,7 @@ class EndpointRoutes:
             (f"{_ONE}/rotate", "POST", self.rotate_webhook_secret, endpoints_doc.ROTATE),
             (f"{_ONE}/enable", "POST", self.enable_webhook_endpoint, endpoints_doc.ENABLE),
             (f"{_ONE}/dead", "GET", self.list_dead_webhooks, endpoints_doc.DEAD),
+            (f"{_ONE}/dead", "DELETE", self.discard_dead_webhooks, endpoints_doc.DISCARD),
             (f"{_ONE}/replay", "POST", self.replay_dead_webhooks, endpoints_doc.REPLAY),
         ):
             openapi.operation(routes, rule, method, view, **doc)
@@ -48,8 +49,8 @@ class EndpointRoutes:
         """The webhook endpoints, in the order of registration
 
         `position` is up to where the log is queued for the endpoint, `waiting` how many deliveries are to come, of
-        which `failing` have failed and are tried again, `dead` how many were given up. `disabled` says why nothing is
-        sent to it, if so.
+        which `failing` have failed and are tried again, `dead` how many were given up. `error` is what went wrong with
+        the first that fails; `disabled` says why nothing is sent to it, if so.
         """
         self._callers.admin()
         return json_answer([_rendered(endpoint) for endpoint in self._endpoints.all()])
@@ -73,9 +74,7 @@ class EndpointRoutes:
         user = self._callers.admin().user
         self._endpoints.remove(endpointId)
         _log.info("webhook endpoint %s is removed by user %s", endpointId, user)
-        response = Response(status=204, headers={"Cache-Control": "no-store"})
-        del response.headers["Content-Type"]
-        return response
+        return _no_content()
 
     def rotate_webhook_secret(self, endpointId: str) -> Response:  # noqa: N803
         """A new secret for a webhook endpoint
@@ -106,12 +105,25 @@ class EndpointRoutes:
             [{"position": each.position, "stream": each.stream, "error": each.error} for each in letters]
         )
 
+    def discard_dead_webhooks(self, endpointId: str) -> Response:  # noqa: N803
+        """Forget all that were given up for a webhook endpoint"""
+        user = self._callers.admin().user
+        count = self._endpoints.discard(endpointId)
+        _log.info("%s dead webhooks of endpoint %s are discarded by user %s", count, endpointId, user)
+        return _no_content()
+
     def replay_dead_webhooks(self, endpointId: str) -> Response:  # noqa: N803
         """Try all that were given up for a webhook endpoint again"""
         user = self._callers.admin().user
         count = self._endpoints.replay(endpointId)
         _log.info("%s dead webhooks of endpoint %s are replayed by user %s", count, endpointId, user)
         return json_answer({"replayed": count})
+
+
+def _no_content() -> Response:
+    response = Response(status=204, headers={"Cache-Control": "no-store"})
+    del response.headers["Content-Type"]
+    return response
 
 
 def _rendered(endpoint: Endpoint) -> dict[str, Any]:
@@ -125,5 +137,6 @@ def _rendered(endpoint: Endpoint) -> dict[str, Any]:
         "waiting": endpoint.waiting,
         "failing": endpoint.failing,
         "dead": endpoint.dead,
+        "error": endpoint.error or None,
         "createdAt": endpoint.created_at,
     }

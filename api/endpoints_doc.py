@@ -48,6 +48,11 @@ DEAD = {
     ],
     "responses": answer(200, "What was given up.", DeadWebhookSchema(many=True)) | problems(400, *_REFUSED),
 }
+DISCARD = {
+    "security": BEARER,
+    "parameters": [_ID],
+    "responses": answer(204, "They are forgotten.", None) | problems(*_REFUSED),
+}
 REPLAY = {
     "security": BEARER,
     "parameters": [_ID],

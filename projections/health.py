@@ -15,6 +15,7 @@ from projections.sample import check_newest
 from projections.searchable import positions
 from projections.transparency import LogSizes, continues, log_sizes
 from projections.webhooks.endpoints import Endpoint, registered
+from projections.webhooks.queue import MOST_WAITING
 
 TREE, CHECKPOINT, SEARCH = "The transparency log", "The signed checkpoint", "The view of the search"
 WEBHOOKS = "The queue of webhooks"
@@ -112,10 +113,23 @@ class Health:
         return list(check_newest(self._database))
 
     def complaints(self) -> Iterator[Symptom]:
-        """What is wrong with those who are told by webhooks: theirs to mend, and nothing that keeps us from serving."""
+        """What is wrong with telling others by webhooks, which does not keep the ledger from serving."""
         with self._database.read() as cursor:
             endpoints = registered(cursor)
-        for endpoint in endpoints:
+            [(head,)] = cursor.execute("SELECT coalesce(max(position), 0) FROM events")
+            states = [self._state(cursor, each.id, each.id, each.position, head) for each in endpoints]
+        for endpoint, state in zip(endpoints, states, strict=True):
+            if state.astray:
+                yield Symptom(
+                    f"{endpoint.id} was told by webhook of {state.position:,} events, and the log ends at {head:,}.",
+                    "Remove it and register it anew, or it is not told of what comes at the lost positions.",
+                )
+            if state.behind > self._max_lag and not endpoint.disabled and endpoint.waiting < MOST_WAITING:
+                seconds = f"{state.behind.total_seconds():,.0f} seconds"
+                yield Symptom(
+                    f"{endpoint.id} has not been told of the next event for {seconds}.",
+                    "`order-ledger serve` and `order-ledger follow` do; where one runs, its log says more.",
+                )
             if endpoint.disabled:
                 yield Symptom(
                     f"Webhook endpoint {endpoint.id} is disabled: {endpoint.disabled}.",

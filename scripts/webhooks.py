@@ -31,12 +31,12 @@ def _endpoints(session: Session) -> Iterator[Endpoints]:
 @pass_session
 def list_(session: Session) -> None:
     """Show the endpoints, and how their deliveries stand."""
-    table = Table("id", "url", "types", "position", "delivered", "waiting", "failing", "dead", "disabled")
+    table = Table("id", "url", "types", "position", "delivered", "waiting", "failing", "dead", "error", "disabled")
     with _endpoints(session) as endpoints:
         for each in endpoints.all():
             numbers = (each.position, each.delivered, each.waiting, each.failing, each.dead)
             counts = [f"{number:,}" for number in numbers]
-            table.add_row(each.id, each.url, ", ".join(each.types) or "all", *counts, each.disabled or "no")
+            table.add_row(each.id, each.url, ", ".join(each.types) or "all", *counts, each.error, each.disabled or "no")
     session.show(table)
 
 
@@ -97,6 +97,16 @@ def dead(session: Session, id: str, after: int) -> None:
         for letter in endpoints.dead(id, after):
             table.add_row(str(letter.position), letter.stream, letter.error)
     session.show(table)
+
+
+@webhooks.command("discard")
+@click.argument("id")
+@pass_session
+def discard(session: Session, id: str) -> None:
+    """Forget all that were given up for the endpoint ID."""
+    with _endpoints(session) as endpoints:
+        count = endpoints.discard(id)
+    session.say(f"{count:,} are forgotten.")
 
 
 @webhooks.command("replay")

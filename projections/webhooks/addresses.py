@@ -36,7 +36,8 @@ def check_url(url: str, *, private: bool) -> SplitResult:
     if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         raise ForbiddenTarget(f"A URL is printable ASCII without spaces, of at most {MAX_URL} characters.")
     if parts.scheme not in ({"https", "http"} if private else {"https"}):
-        raise ForbiddenTarget("The URL must begin with https://.")
+        told = "or http://" if private else "unless LEDGER_WEBHOOK_PRIVATE allows http://, too"
+        raise ForbiddenTarget(f"The URL must begin with https:// {told}.")
     if not parts.hostname or port == 0:
         raise ForbiddenTarget("The URL names no host.")
     if parts.username is not None or parts.password is not None or parts.fragment:
@@ -56,7 +57,7 @@ def allowed_address(host: str, port: int, resolver: Resolver, *, private: bool) 
         raise OSError(f"{host} has no address")
     for text in addresses:
         if not private and not is_public(ip_address(text.partition("%")[0])):
-            raise ForbiddenTarget(f"{host} is at an address that is not public.")
+            raise ForbiddenTarget(f"{host} is at an address that is not public, and LEDGER_WEBHOOK_PRIVATE is not set.")
     return addresses[0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import UTC
@@ -58,7 +58,7 @@ class Deliverer:
 
     def step(self) -> bool:
         """Does what there is to do now; whether there may be more soon. May raise StorageUnavailable."""
-        more = self._queue.fill(self._clock())
+        more = _each(self._queue.behind(), lambda endpoint: self._queue.fill(endpoint, self._clock()))
         self._reached("filled")
         begun = self._begin()
         if not self._sending:
@@ -76,9 +76,9 @@ class Deliverer:
     def _begin(self) -> bool:
         """Begins to send what is due, as far as there is room; whether there was any."""
         ledger_id = self._ledger_id()
-        busy, before = Counter(each.endpoint for each in self._sending.values()), len(self._sending)
-        # Among equals who was served longest ago: by name the same ones would come first again and again.
-        for endpoint in sorted(self._queue.endpoints(), key=lambda each: (busy[each], self._turns[each])):
+        busy = Counter(each.endpoint for each in self._sending.values())
+
+        def claim(endpoint: str) -> bool:
             room = min(EACH - busy[endpoint], AT_ONCE - len(self._sending))
             claimed = self._queue.claim(endpoint, self._clock(), room) if room > 0 else []
             self._reached("claimed")
@@ -86,7 +86,10 @@ class Deliverer:
                 self._sending[self._executor.submit(self._deliver, delivery, ledger_id)] = delivery
             if claimed:
                 self._turns[endpoint] = max(self._turns.values(), default=0) + 1
-        return len(self._sending) > before
+            return bool(claimed)
+
+        # Among equals who was served longest ago: by name the same ones would come first again and again.
+        return _each(sorted(self._queue.endpoints(), key=lambda each: (busy[each], self._turns[each])), claim)
 
     def _deliver(self, delivery: Delivery, ledger_id: str) -> Answer | None:
         """What came of it; ``None``: it was not sent, as this process was held up, and another may be sending it."""
@@ -132,6 +135,17 @@ class Deliverer:
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": " ".join(signatures),
         }
+
+
+def _each(endpoints: Sequence[str], act: Callable[[str], bool]) -> bool:
+    """Whether there was something to do for any of them. One whose row somebody holds keeps no other waiting."""
+    done = False
+    for endpoint in endpoints:
+        try:
+            done = act(endpoint) or done
+        except StorageUnavailable as error:
+            _log.warning("the webhooks to %s wait for the database: %s", endpoint, error)
+    return done
 
 
 @contextmanager

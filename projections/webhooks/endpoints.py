@@ -29,7 +29,9 @@ _STANDING = (
     "SELECT id, url, types, position, disabled, delivered, created_at,"
     " (SELECT count(*) FROM webhook_deliveries WHERE endpoint = id AND dead = 0),"
     " (SELECT count(*) FROM webhook_deliveries WHERE endpoint = id AND dead = 0 AND error <> ''),"
-    " (SELECT count(*) FROM webhook_deliveries WHERE endpoint = id AND dead = 1) FROM webhook_endpoints"
+    " (SELECT count(*) FROM webhook_deliveries WHERE endpoint = id AND dead = 1),"
+    " coalesce((SELECT error FROM webhook_deliveries WHERE endpoint = id AND dead = 0 AND error <> ''"
+    " ORDER BY position LIMIT 1), '') FROM webhook_endpoints"
 )
 
 
@@ -37,7 +39,7 @@ _STANDING = (
 class Endpoint:
     """An endpoint. ``types`` of webhooks that it wants (none: all); ``position``: up to where the log is queued for it;
     ``disabled``: why nothing is sent to it, or empty; ``waiting``: how many deliveries are to come, of which
-    ``failing`` have failed, and are tried again; ``dead``: how many were given up."""
+    ``failing`` have failed, the first of them by ``error``, and are tried again; ``dead``: how many were given up."""
 
     id: str
     url: str
@@ -49,6 +51,7 @@ class Endpoint:
     waiting: int
     failing: int
     dead: int
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,13 @@ class Endpoints:
                 (now, endpoint_id),
             )
         return len(rows)
+
+    def discard(self, endpoint_id: str) -> int:
+        """Forgets all dead deliveries of an endpoint; how many. Raises UnknownEndpoint."""
+        with self._database.transaction() as cursor:
+            hold(cursor, self._database, endpoint_id)
+            query = "DELETE FROM webhook_deliveries WHERE endpoint = ? AND dead = 1 RETURNING 1"
+            return len(cursor.execute(query, (endpoint_id,)))
 
     def dead(self, endpoint_id: str, after: int = 0) -> list[DeadLetter]:
         """The first MOST_DEAD deliveries that were given up, by position, after a position. Raises UnknownEndpoint."""

@@ -77,8 +77,8 @@ class Queue:
             rows = cursor.execute("SELECT id FROM webhook_endpoints WHERE disabled = '' ORDER BY id")
         return [row[0] for row in rows]
 
-    def fill(self, now: datetime) -> bool:
-        """Queues the next events for every endpoint; whether there may be more to queue."""
+    def behind(self) -> list[str]:
+        """The ids of those for whom there are events to queue, and room."""
         with self._database.read() as cursor:
             rows = cursor.execute(
                 "SELECT id FROM webhook_endpoints WHERE disabled = ''"
@@ -86,14 +86,11 @@ class Queue:
                 " AND (SELECT count(*) FROM webhook_deliveries WHERE endpoint = id AND dead = 0) < ? ORDER BY id",
                 (MOST_WAITING,),
             )
-        more = False
-        for (endpoint,) in rows:
-            with suppress(UnknownEndpoint):
-                more = self._fill_one(endpoint, now) or more
-        return more
+        return [row[0] for row in rows]
 
-    def _fill_one(self, endpoint: str, now: datetime) -> bool:
-        with self._database.transaction() as cursor:
+    def fill(self, endpoint: str, now: datetime) -> bool:
+        """Queues the next events for an endpoint; whether there may be more to queue."""
+        with suppress(UnknownEndpoint), self._database.transaction() as cursor:
             types, position = hold(cursor, self._database, endpoint)
             [(waiting,)] = cursor.execute(
                 "SELECT count(*) FROM webhook_deliveries WHERE endpoint = ? AND dead = 0", (endpoint,)
@@ -119,6 +116,7 @@ class Queue:
             )
             cursor.execute("UPDATE webhook_endpoints SET position = ? WHERE id = ?", (events[-1][0], endpoint))
             return len(events) == limit
+        return False
 
     def claim(self, endpoint: str, now: datetime, limit: int) -> list[Delivery]:
         """Takes at most so many of an endpoint's that are due, for as long as a lease lasts."""

@@ -238,6 +238,20 @@ def test_a_view_of_the_search_that_is_made_again_has_nothing(store: Store) -> No
     assert [state.position for state in health(store).followers()] == [EVENTS, EVENTS, 0]
 
 
+def test_webhooks_that_nobody_queues_and_that_were_of_a_longer_log(store: Store) -> None:
+    endpoints = Endpoints(store.database, private=True, resolver=lambda *_: ["127.0.0.1"])
+    late, cut = (endpoints.register(f"http://{name}.example/")[0].id for name in ("late", "cut"))
+    make_busy(store)
+    follow(store, KEY)
+    plant(store, f"UPDATE webhook_endpoints SET position = {EVENTS + 1} WHERE id = '{cut}'")
+    found = {each.what.partition(" ")[0]: each.what for each in health(store, later=1000).complaints()}
+    assert found.keys() == {late, cut}
+    assert found[cut] == f"{cut} was told by webhook of {EVENTS + 1:,} events, and the log ends at {EVENTS:,}."
+    assert found[late].startswith(f"{late} has not been told of the next event for 1,0")
+    assert [each.what.partition(" ")[0] for each in health(store).complaints()] == [cut]
+    assert told(health(store, later=1e6)) == []
+
+
 def test_those_who_are_told_have_complaints_and_the_ledger_no_symptoms(store: Store) -> None:
     endpoints = Endpoints(store.database, private=True, resolver=lambda *_: ["127.0.0.1"])
     well, gone, late = (endpoints.register(f"http://{name}.example/")[0].id for name in ("well", "gone", "late"))

@@ -175,7 +175,7 @@ def test_what_is_removed_while_it_is_sent(
 
     bench.receiver.answer = remove
     bench.order()
-    Queue(bench.store.database, jitter=lambda: 0.0).fill(bench.now)
+    Queue(bench.store.database, jitter=lambda: 0.0).fill(endpoint.id, bench.now)
     with bench.store.database.write() as cursor:
         cursor.execute("UPDATE webhook_deliveries SET attempts = ?", (attempts,))
     bench.deliver()

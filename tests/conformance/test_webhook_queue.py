@@ -222,7 +222,7 @@ def test_who_claims_what_another_has_just_claimed_gets_nothing(bench: Bench) -> 
     endpoint, _ = bench.endpoints.register(URL)
     bench.order()
     faster = Queue(bench.store.database, jitter=lambda: 0.0)
-    faster.fill(bench.now)
+    faster.fill(endpoint.id, bench.now)
     claimed: list[Delivery] = []
     database = Beaten(bench.store.database, lambda: claimed.extend(faster.claim(endpoint.id, bench.now, 1)))
     slower = Queue(cast("Database", database), jitter=lambda: 0.0)
@@ -232,12 +232,12 @@ def test_who_claims_what_another_has_just_claimed_gets_nothing(bench: Bench) -> 
 
 def test_what_is_removed_right_before_it_is_queued_or_claimed(bench: Bench) -> None:
     for step in (
-        lambda queue, _: queue.fill(bench.now),
+        lambda queue, endpoint: queue.fill(endpoint, bench.now),
         lambda queue, endpoint: queue.claim(endpoint, bench.now, 1),
     ):
         endpoint, _ = bench.endpoints.register(URL)
         bench.order()
-        Queue(bench.store.database, jitter=lambda: 0.0).fill(bench.now)
+        Queue(bench.store.database, jitter=lambda: 0.0).fill(endpoint.id, bench.now)
         bench.order()
         database = Beaten(bench.store.database, lambda id=endpoint.id: bench.endpoints.remove(id))
         assert not step(Queue(cast("Database", database), jitter=lambda: 0.0), endpoint.id)
@@ -309,7 +309,9 @@ def test_what_can_not_be_noted_is_sent_again(
     assert bench.only().delivered == 1
 
 
-def test_a_claim_that_fails_costs_the_others_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claim_that_fails_costs_the_others_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     claim = Queue.claim
     first, second = sorted(bench.endpoints.register(url)[0].id for url in (URL, OTHER))
 
@@ -321,11 +323,26 @@ def test_a_claim_that_fails_costs_the_others_nothing(bench: Bench, monkeypatch: 
     bench.order()
     with monkeypatch.context() as outage:
         outage.setattr(Queue, "claim", fail)
-        with pytest.raises(StorageUnavailable):
-            bench.deliverer.step()
+        bench.deliver()
+    assert {each.id: each.delivered for each in bench.endpoints.all()} == {first: 1, second: 0}
+    assert f"the webhooks to {second} wait for the database: locked" in caplog.text
     bench.deliver()
     assert {each.id: each.delivered for each in bench.endpoints.all()} == {first: 1, second: 1}
-    assert bench.receiver.positions == [1, 1]
+
+
+def test_an_endpoint_that_can_not_be_filled_stops_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill = Queue.fill
+    first, second = sorted(bench.endpoints.register(url)[0].id for url in (URL, OTHER))
+
+    def fail(queue: Queue, endpoint: str, now: object) -> bool:
+        if endpoint == first:
+            raise StorageUnavailable("locked")
+        return fill(queue, endpoint, now)  # type: ignore[arg-type]
+
+    bench.order()
+    monkeypatch.setattr(Queue, "fill", fail)
+    bench.deliver()
+    assert {each.id: each.delivered for each in bench.endpoints.all()} == {first: 0, second: 1}
 
 
 def test_slow_endpoints_take_turns(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

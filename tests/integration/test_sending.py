@@ -174,13 +174,17 @@ def test_a_name_that_leads_elsewhere_by_now() -> None:
     """It was public when it was registered; it is looked at again, and connected to as it was looked at."""
     guarded = sender(private=False, resolver=lambda *_: ["127.0.0.1"], timeout=TIMEOUT)
 
-    assert guarded("https://shop.example/", {}, b"{}") == Answer(0, "shop.example is at an address that is not public.")
+    assert guarded("https://shop.example/", {}, b"{}") == Answer(
+        0, "shop.example is at an address that is not public, and LEDGER_WEBHOOK_PRIVATE is not set."
+    )
 
 
 def test_without_tls_nothing_is_sent_where_that_is_not_allowed_any_more() -> None:
     guarded = sender(private=False, resolver=lambda *_: ["8.8.8.8"], timeout=0)
 
-    assert guarded("http://shop.example/", {}, b"{}") == Answer(0, "The URL must begin with https://.")
+    assert guarded("http://shop.example/", {}, b"{}") == Answer(
+        0, "The URL must begin with https:// unless LEDGER_WEBHOOK_PRIVATE allows http://, too."
+    )
 
 
 @pytest.mark.parametrize(

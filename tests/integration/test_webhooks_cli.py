@@ -63,6 +63,7 @@ def test_an_endpoint_from_beginning_to_end(server: Server, receiver: Receiver) -
     assert "no" in run(server, "webhooks", "list")
     assert "answered" not in run(server, "webhooks", "dead", endpoint)
     run(server, "webhooks", "replay", endpoint)
+    run(server, "webhooks", "discard", endpoint)
     run(server, "webhooks", "remove", endpoint)
     assert endpoint not in run(server, "webhooks", "list")
     assert "sound" in run(server, "doctor")
@@ -70,7 +71,9 @@ def test_an_endpoint_from_beginning_to_end(server: Server, receiver: Receiver) -
 
 def test_what_can_not_be_done_is_said_in_a_line(server: Server, receiver: Receiver) -> None:
     refused = run(server, "webhooks", "add", receiver.url, code=1, LEDGER_WEBHOOK_PRIVATE="no")
-    assert refused == "order-ledger: The URL must begin with https://.\n"
+    assert refused == (
+        "order-ledger: The URL must begin with https:// unless LEDGER_WEBHOOK_PRIVATE allows http://, too.\n"
+    )
     assert "There is no webhook endpoint 'ep_none'" in run(server, "webhooks", "remove", "ep_none", code=1)
 
 

@@ -38,6 +38,7 @@ def test_an_endpoint_from_beginning_to_end(client: Any, admin: Any) -> None:
         "waiting": 0,
         "failing": 0,
         "dead": 0,
+        "error": None,
     }
     one = f"{PATH}/{added['id']}"
     rotated = client.post(f"{one}/rotate", headers=admin)
@@ -58,6 +59,7 @@ ROUTES = [
     ("POST", f"{PATH}/ep_0/rotate"),
     ("POST", f"{PATH}/ep_0/enable"),
     ("GET", f"{PATH}/ep_0/dead"),
+    ("DELETE", f"{PATH}/ep_0/dead"),
     ("POST", f"{PATH}/ep_0/replay"),
 ]
 
@@ -134,7 +136,7 @@ def test_how_its_deliveries_stand(client: Any, admin: Any, told: str) -> None:
     [listed] = client.get(PATH, headers=admin).json
     counted = {"position": 9, "delivered": 7, "waiting": 5, "failing": 2, "dead": 3}
     assert {name: listed[name] for name in counted} == counted
-    assert listed["disabled"] == "it answered 410 Gone"
+    assert (listed["disabled"], listed["error"]) == ("it answered 410 Gone", "x")
 
     scraped = client.get("/metrics").text
     for name, value in (
@@ -160,6 +162,15 @@ def test_what_was_given_up_is_listed_page_by_page_and_replayed(client: Any, admi
     assert (listed["disabled"], listed["waiting"], listed["dead"]) == (None, 8, 0)
 
 
+def test_what_was_given_up_is_forgotten(client: Any, admin: Any, told: str) -> None:
+    one = f"{PATH}/{told}"
+    forgotten = client.delete(f"{one}/dead", headers=admin)
+    assert (forgotten.status_code, forgotten.data) == (204, b"")
+    assert client.get(f"{one}/dead", headers=admin).json == []
+    [listed] = client.get(PATH, headers=admin).json
+    assert (listed["waiting"], listed["failing"], listed["dead"]) == (5, 2, 0)
+
+
 @pytest.mark.parametrize(("after", "position"), [({}, 2), ({"after": 0}, 0), ({"after": 1}, 1), ({"after": 9}, 2)])
 def test_where_it_begins(client: Any, admin: Any, alice: Any, after: dict[str, int], position: int) -> None:
     for _ in range(2):
@@ -175,9 +186,10 @@ def test_what_admins_do_is_logged_without_secrets(client: Any, admin: Any, caplo
     rotated = client.post(f"{one}/rotate", headers=admin).json["secret"]
     for path in ("enable", "replay"):
         assert client.post(f"{one}/{path}", headers=admin).status_code == 200
+    assert client.delete(f"{one}/dead", headers=admin).status_code == 204
     assert client.delete(one, headers=admin).status_code == 204
 
     said = [record.getMessage() for record in caplog.records if added["id"] in record.getMessage()]
-    assert len(said) == 5
+    assert len(said) == 6
     assert all(line.endswith("by user 91") for line in said)
     assert not {secret for secret in (added["secret"], rotated) if secret in caplog.text}
