@@ -11,7 +11,7 @@ from ledger.errors import LedgerError, SettingsError
 from projections.check import check
 from projections.health import Symptom
 from projections.watcher import Watcher
-from scripts.bootstrap import Runtime, build, token_verifier
+from scripts.bootstrap import Runtime, build, check_extras, token_verifier
 from scripts.check import told
 from scripts.context import Session, pass_session
 from scripts.gateway import described, warnings_about
@@ -66,7 +66,7 @@ def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
         yield "settings", [str(error)]
         return
     with runtime:
-        yield "settings", _faults(lambda: _token_faults(session))
+        yield "settings", _faults(lambda: _settings_faults(session))
         asked = "" if settings.stripe_secret_key is None else "; it is not asked here, but by `order-ledger reconcile`"
         _tell(session, f"payments: {described(settings)}{asked}")
         for warning in warnings_about(settings):
@@ -81,7 +81,8 @@ def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
             yield f"log and views ({head:,} events)", _faults(lambda: list(told(check(runtime.database))))
 
 
-def _token_faults(session: Session) -> list[str]:
+def _settings_faults(session: Session) -> list[str]:
+    check_extras(session.settings)
     settings = with_kept_secret(session.settings)
     if settings is None:
         _tell(session, "settings: there is no secret of bearer tokens yet; it is made when one is needed")

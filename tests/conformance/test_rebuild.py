@@ -154,7 +154,7 @@ POISONS = {
         ("a row that is there", "makes row .1,. a second time"),
         ("a number without end", "user_id can't be"),
         ("half a character", "surrogates not allowed"),
-        ("a nesting without end", "recursion"),
+        ("a nesting without end", "nested too deeply"),
     ],
 )
 def test_poison_is_what_its_name_says(store: Store, kind: str, reason: str) -> None:

@@ -62,6 +62,13 @@ def test_the_doctor_only_looks(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_doctor_misses_an_extra_as_serve_does(sqlite_shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    sqlite_shell.run("migrate")
+    monkeypatch.setattr("scripts.bootstrap.find_spec", lambda _: None)
+    told = sqlite_shell.run("doctor", code=1, LEDGER_RATE_LIMIT_STORE="redis://127.0.0.1:1/0").stdout
+    assert "settings: LEDGER_RATE_LIMIT_STORE: this needs an extra" in told
+
+
 def test_a_seeded_ledger_is_sound(shell: Shell) -> None:
     assert shell.run("seed", "--orders", "60").stderr == "60 orders were added.\n"
     assert shell.run("seed", "--orders", "1").stderr == "1 order was added.\n"
