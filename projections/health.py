@@ -138,7 +138,7 @@ class Health:
             if endpoint.dead:
                 yield Symptom(
                     f"{endpoint.dead:,} webhooks to {endpoint.id} were given up.",
-                    f"`order-ledger webhooks dead {endpoint.id}` says why, `replay` tries again.",
+                    f"`order-ledger webhooks dead {endpoint.id}` says why, `replay` tries again, `discard` forgets them.",
                 )
 
     def followers(self) -> Sequence[FollowerState]:
