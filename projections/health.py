@@ -138,7 +138,7 @@ class Health:
             if endpoint.dead:
                 yield Symptom(
                     f"{endpoint.dead:,} webhooks to {endpoint.id} were given up.",
-                    f"`order-ledger webhooks dead {endpoint.id}` says why, `replay` tries again, `discard` forgets them.",
+                    f"`order-ledger webhooks dead {endpoint.id}` says why; `replay` sends again, `discard` forgets.",
                 )
 
     def followers(self) -> Sequence[FollowerState]:
