@@ -16,6 +16,9 @@ from ledger.events import EVENT_TYPES, Event, upcast
 from ledger.storage.log import Event as StoredEvent
 from projections.view import EventFacts
 
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""How bodies that are not what their type says show themselves to whoever reads them."""
+
 
 class Actor(Struct, gc=False):
     """Who caused an event."""

@@ -15,6 +15,7 @@ from ledger.storage import Cursor
 from ledger.storage.log import RecordedEvent
 from ledger.storage.recorder import read_log
 from ledger.storage.tables import Row
+from projections.bodies import UNREADABLE
 from projections.live import LiveSet
 
 EVENT_COLUMNS = (
@@ -85,7 +86,7 @@ def _event(event: RecordedEvent) -> Dated:
         told, actor = body["timestamp"], body["actor"]
         timestamp = datetime.fromisoformat(told)
         who = (actor["user"], actor["role"], actor.get("impersonated_by"))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except UNREADABLE:
         # What is wrong with the log is for the check to say; whoever counts events counts this one, too.
         return Dated(None, (*event[:4], None, None, None, None, _order_id(event.stream), event.body))
     return Dated(told[:_MONTH], (*event[:4], timestamp, *who, _order_id(event.stream), event.body))

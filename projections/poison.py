@@ -11,10 +11,10 @@ from ledger.errors import LedgerError
 from ledger.storage import Cursor
 from ledger.storage.log import RecordedEvent
 from ledger.storage.tables import Row, Table
-from projections.bodies import facts_of
+from projections.bodies import UNREADABLE, facts_of
 from projections.view import Change, Insert, Key, View
 
-UNFOLDABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, IntegrityError, DataError)
+UNFOLDABLE = (*UNREADABLE, IntegrityError, DataError)
 """How an event shows that it is not what its type says, or not what the events before it say."""
 
 _KEYS = 200

@@ -16,6 +16,7 @@ from ledger.storage.schema import advance_order_ids
 from ledger.storage.tables import Row
 from ledger.transparency.chain import Chain
 from ledger.transparency.checkpoints import Checkpoint
+from projections.bodies import UNREADABLE
 from projections.live import LiveSet, live_set, writes_of
 from projections.store import VIEWS
 
@@ -70,7 +71,7 @@ def _write(cursor: Cursor, live: LiveSet, events: Sequence[RecordedEvent]) -> No
             for columns, updates in written.updates.items():
                 cursor.executemany(written.table.update_sql(columns), updates)
         cursor.executemany(PAYMENT_INTENTS.insert_sql(), intents)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, IntegrityError) as error:
+    except (*UNREADABLE, IntegrityError) as error:
         places = f"{events[0].position} to {events[-1].position}"
         raise NotRestorable(f"An event of positions {places} is not what its type says: {error!r}") from error
 

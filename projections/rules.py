@@ -26,6 +26,7 @@ from ledger.statuses import TRANSITIONS, Status
 from ledger.storage.log import RecordedEvent
 from ledger.transparency.lthash import LtHash
 from projections.attested import attested_line
+from projections.bodies import UNREADABLE
 from projections.digest import OrderDigest, order_line
 from projections.orders import created_document
 
@@ -41,8 +42,6 @@ _UNHASHED = 5_000
 _NOTHING = Payment()
 _read = json.JSONDecoder().raw_decode  # takes what no command writes, and says what is wrong with the rest
 _quickly = Decoder().decode
-_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""How bodies that are not what their type says show themselves."""
 
 
 class _Order(Struct, gc=False):
@@ -98,14 +97,14 @@ class Rules:
         except (MsgspecError, RecursionError):
             try:
                 body, end = _read(event.body)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 return [_unreadable(error)]
             if end != len(event.body):
                 return ["its body goes on after its object"]
         try:
             self._version = body.get("class_version", 1)
             return check(event, upcast(_EVENT_TYPES[event.type], body))
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             return [_unreadable(error)]
 
     def digest(self) -> OrderDigest:
