@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Event, Thread
 from typing import Protocol
 
@@ -77,8 +77,10 @@ class Following(Thread):
 
 def beside(runtime: Runtime, then: Callable[[], object] = lambda: None) -> list[Following]:
     """What a process that keeps a ledger follows the log for, beside its transparency log; ``then``: see Following."""
-    followers: Sequence[tuple[Steps, str]] = ((runtime.search_follower(), SEARCH), (runtime.deliverer(), WEBHOOKS))
-    return [Following(follower, name, then=then) for follower, name in followers]
+    return [
+        Following(runtime.search_follower(), SEARCH, then=then),
+        Following(runtime.deliverer(), WEBHOOKS, then=then),
+    ]
 
 
 @click.command("follow")

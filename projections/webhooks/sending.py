@@ -37,7 +37,6 @@ Send = Callable[[str, Mapping[str, str], bytes], Answer]
 def sender(*, private: bool, resolver: Resolver = resolve, timeout: float = TIMEOUT) -> Send:
     """What posts webhooks; ``private``: to any address, also without TLS. ``timeout`` of it all, in seconds: only
     looking a name up, which the system bounds, may take longer."""
-
     context = ssl.create_default_context()
 
     def send(url: str, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -46,7 +45,7 @@ def sender(*, private: bool, resolver: Resolver = resolve, timeout: float = TIME
             parts = check_url(url, private=private)
             # Connected to as it was looked at: a name that is asked for again may lead elsewhere by then.
             address = allowed_address(str(parts.hostname), port_of(parts), resolver, private=private)
-            return Answer(_post(_Connection(parts, address, context, deadline), parts, headers, body))
+            return Answer(_Connection(parts, address, context, deadline).post(headers, body))
         except _FAILURES as error:
             # The kind of the error, and the sentence only where it is ours: others' repeat what they were told.
             return Answer(0, str(error) if isinstance(error, ForbiddenTarget) else type(error).__name__)
@@ -62,6 +61,16 @@ class _Connection(HTTPConnection):
         self._parts = parts
         self._context = context
         self._deadline = deadline
+
+    def post(self, headers: Mapping[str, str], body: bytes) -> int:
+        """The status of what is answered. Nothing is left open, whatever comes of it."""
+        target = (self._parts.path or "/") + (f"?{self._parts.query}" if self._parts.query else "")
+        try:
+            self.request("POST", target, body, {**headers, "Host": self._parts.netloc})
+            with self.getresponse() as response:
+                return response.status  # whatever it goes on to say
+        finally:
+            self.close()
 
     def connect(self) -> None:
         """Connects and, for https, shakes hands: with the name's certificate, in the time that is left."""
@@ -102,14 +111,3 @@ class _InTime(socket.SocketIO):
     def makefile(self, _mode: str) -> BufferedReader:
         """As HTTPResponse asks a socket for it."""
         return BufferedReader(self)
-
-
-def _post(connection: _Connection, parts: SplitResult, headers: Mapping[str, str], body: bytes) -> int:
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    try:
-        connection.connect()
-        connection.request("POST", target, body, {**headers, "Host": parts.netloc})
-        with connection.getresponse() as response:
-            return response.status  # whatever it goes on to say
-    finally:
-        connection.close()
