@@ -276,6 +276,13 @@ class IndexSchema(Strict):
     openapi = _required_text(format="uri-reference")
 
 
+def empty_answer(headers: Mapping[str, str]) -> Response:
+    """A success that has nothing to say (204)."""
+    response = Response(status=204, headers=headers)
+    del response.headers["Content-Type"]
+    return response
+
+
 def json_answer(document: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A success that nobody may keep."""
     body = json.dumps(document, separators=(",", ":"))

@@ -10,6 +10,7 @@ from flask import Flask, Response, request
 from werkzeug.routing import BaseConverter, ValidationError
 
 from api import openapi
+from api.answers import empty_answer
 from api.audit import AuditRoutes
 from api.auth import TokenVerifier
 from api.callers import Callers
@@ -50,9 +51,7 @@ class LedgerApp(Flask):
         """The methods of the path, and nothing else."""
         adapter = self.create_url_adapter(request)
         methods: Iterable[str] = adapter.allowed_methods() if adapter is not None else ()
-        response = Response(status=204, headers={"Allow": allow(methods)})
-        del response.headers["Content-Type"]
-        return response
+        return empty_answer({"Allow": allow(methods)})
 
     def log_exception(self, exc_info: Any) -> None:
         """Logs an error that nobody expected, under the request id that its answer carries."""

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response, request
 
 from api import endpoints_doc, openapi
-from api.answers import json_answer
+from api.answers import empty_answer, json_answer
 from api.callers import Callers
 from api.queries import checked, integer
 from api.schemas import load_endpoint
@@ -74,7 +74,7 @@ class EndpointRoutes:
         user = self._callers.admin().user
         self._endpoints.remove(endpointId)
         _log.info("webhook endpoint %s is removed by user %s", endpointId, user)
-        return _no_content()
+        return empty_answer({"Cache-Control": "no-store"})
 
     def rotate_webhook_secret(self, endpointId: str) -> Response:  # noqa: N803
         """A new secret for a webhook endpoint
@@ -110,7 +110,7 @@ class EndpointRoutes:
         user = self._callers.admin().user
         count = self._endpoints.discard(endpointId)
         _log.info("%s dead webhooks of endpoint %s are discarded by user %s", count, endpointId, user)
-        return _no_content()
+        return empty_answer({"Cache-Control": "no-store"})
 
     def replay_dead_webhooks(self, endpointId: str) -> Response:  # noqa: N803
         """Try all that were given up for a webhook endpoint again"""
@@ -118,12 +118,6 @@ class EndpointRoutes:
         count = self._endpoints.replay(endpointId)
         _log.info("%s dead webhooks of endpoint %s are replayed by user %s", count, endpointId, user)
         return json_answer({"replayed": count})
-
-
-def _no_content() -> Response:
-    response = Response(status=204, headers={"Cache-Control": "no-store"})
-    del response.headers["Content-Type"]
-    return response
 
 
 def _rendered(endpoint: Endpoint) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from api.answers import DeadWebhookSchema, EndpointSchema, NewEndpointSchema, Re
 from api.openapi import BEARER, answer, body, parameter, problems
 from api.schemas import EndpointInputSchema
 from api.strict_json import MAX_INTEGER
+from projections.webhooks.endpoints import ID_PATTERN
 
-_ID = parameter("path", "endpointId", "The endpoint's id.", type="string", pattern="^ep_[0-9a-f]{18}$")
+_ID = parameter("path", "endpointId", "The endpoint's id.", type="string", pattern=f"^{ID_PATTERN}$")
 _POSITION = {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER}
 _REFUSED = (401, 403, 404, 503)
 

@@ -23,7 +23,8 @@ ROTATION = timedelta(hours=24)
 MAX_ENDPOINTS = 100
 MOST_DEAD = 100
 _SECRET_BYTES = 32
-_is_id = re.compile("ep_[0-9a-f]{18}").fullmatch
+ID_PATTERN = "ep_[0-9a-f]{18}"
+_is_id = re.compile(ID_PATTERN).fullmatch
 _COLUMNS = "id, url, secret, former_secret, former_until, types, position, disabled, delivered, created_at"
 _STANDING = (
     "SELECT id, url, types, position, disabled, delivered, created_at,"
