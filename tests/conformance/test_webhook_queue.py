@@ -21,13 +21,7 @@ from tests.support.webhooks import FAILS, GONE, OK, OTHER, URL, Bench
 def test_who_dies_while_sending_delays_and_loses_nothing(bench: Bench) -> None:
     bench.endpoints.register(URL)
     bench.order()
-
-    def die(where: str) -> None:
-        if where == "claimed":
-            raise RuntimeError("killed")
-
-    with pytest.raises(RuntimeError):
-        bench.another(die).step()
+    bench.die_at("claimed")
     bench.deliver()
     assert bench.receiver.sent == [], "it may still be sending"
     bench.after(LEASE)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from ledger.actor import Cause
 from ledger.cart import CartItem
 from ledger.statuses import Status
@@ -59,6 +61,16 @@ class Bench:
         deliverer = self.another(reached)
         deliverer.step()
         deliverer.close()
+
+    def die_at(self, place: str) -> None:
+        """Another one dies as soon as it is there."""
+
+        def die(where: str) -> None:
+            if where == place:
+                raise RuntimeError("killed")
+
+        with pytest.raises(RuntimeError):
+            self.another(die).step()
 
     def order(self) -> int:
         return self.store.ledger.create_order([CartItem("1", 1)], actor=CUSTOMER, cause=Cause()).order_id
