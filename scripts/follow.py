@@ -70,9 +70,10 @@ class Following(Thread):
             self._then()
 
     def stop(self) -> None:
-        """Ends the thread after the step that it is in."""
+        """Ends the thread after the step that it is in. One that has not begun takes none."""
         self._stopped.set()
-        self.join(_STOP_SECONDS)
+        if self.is_alive():  # a signal ends a worker also while it starts its threads
+            self.join(_STOP_SECONDS)
 
 
 def beside(runtime: Runtime, then: Callable[[], object] = lambda: None) -> list[Following]:

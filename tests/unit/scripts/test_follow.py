@@ -140,6 +140,17 @@ def test_a_thread_ends_when_it_is_stopped() -> None:
     assert not following.is_alive()
 
 
+def test_a_thread_that_is_stopped_before_it_has_begun_takes_no_step() -> None:
+    stepped = Event()
+    following = Following(SimpleNamespace(step=stepped.set))  # type: ignore[arg-type]
+    following.stop()
+    following.start()
+    following.join()
+
+    assert not stepped.is_set()
+    assert not following.failed
+
+
 def test_what_a_process_follows_beside_its_transparency_log(tmp_path: Path) -> None:
     with build(Settings.from_env({"LEDGER_DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db"})) as runtime:
         followed = {thread.name: type(thread._follower) for thread in beside(runtime)}
