@@ -182,6 +182,12 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
         "internal-error": ProblemType(
             500, "Internal error", "Something went wrong on our side. The log has the details under the request id."
         ),
+        "unreadable-event": ProblemType(
+            500,
+            "Unreadable event",
+            "The log has an event of this order that is not what its type says: it was written over in the database, "
+            "or by a later release. Nothing was recorded. `order-ledger verify` says whether the log was changed.",
+        ),
         "busy": ProblemType(
             503,
             "Busy",

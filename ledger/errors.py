@@ -157,6 +157,12 @@ class StorageUnavailable(LedgerError):
     code = "storage-unavailable"
 
 
+class UnreadableEvent(LedgerError):
+    """The log holds an event that is not what its type says: it was written over, or by a later release."""
+
+    code = "unreadable-event"
+
+
 class PaymentsUnavailable(LedgerError):
     """The payment gateway can't be reached; the same request may be sent again."""
 

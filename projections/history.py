@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
+from msgspec import MsgspecError, convert
+from msgspec.json import decode
+
 from ledger.actor import Actor
-from ledger.events import EVENT_TYPES, upcast
+from ledger.errors import UnreadableEvent
+from ledger.events import EVENT_TYPES, OrderCreated, upcast
 from ledger.order import order_stream
 from ledger.payments.payment import Payment
 from ledger.statuses import Status
 from ledger.storage import Database
 from ledger.storage.log import COLUMNS, RecordedEvent
+from projections.bodies import UNREADABLE
 
 _TYPES = {type.TOPIC: type for type in EVENT_TYPES}
 _COMMON = frozenset({"timestamp", "actor", "cause"})
@@ -54,7 +58,7 @@ class HistoryEntry:
 
 
 class HistoryReads:
-    """The query of an order's history. It may raise StorageUnavailable."""
+    """The query of an order's history. It may raise StorageUnavailable and UnreadableEvent."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -71,27 +75,46 @@ class HistoryReads:
 
 
 def entries(events: Sequence[RecordedEvent]) -> list[HistoryEntry]:
-    """The history that these events of one stream tell, from its beginning."""
+    """The history that these events of one order tell, from its beginning.
+
+    Raises UnreadableEvent for the first that is not what its type says.
+    """
     history: list[HistoryEntry] = []
     state: Mapping[str, Any] = {**_UNTOUCHED, "status": None}
     for event in events:
-        body = upcast(_TYPES[event.type], json.loads(event.body))
-        before, state = state, _after(state, event.type, body)
-        changes = {name: Change(before[name], value) for name, value in state.items() if value != before[name]}
-        history.append(
-            HistoryEntry(
-                position=event.position,
-                version=event.version,
-                type=event.type,
-                timestamp=body["timestamp"],
-                actor=body["actor"],
-                cause=body["cause"],
-                data={name: value for name, value in body.items() if name not in _COMMON},
-                changes=changes,
-                state=state,
-            )
-        )
+        try:
+            history.append(_entry(event, state))
+        except (MsgspecError, *UNREADABLE) as error:
+            told = f"{event.type}, {event.stream} version {event.version}"
+            raise UnreadableEvent(f"The event at position {event.position} ({told}) can't be read: {error}.") from error
+        state = history[-1].state
     return history
+
+
+def _entry(event: RecordedEvent, before: Mapping[str, Any]) -> HistoryEntry:
+    body = _body(event)
+    state = _after(before, event.type, body)
+    return HistoryEntry(
+        position=event.position,
+        version=event.version,
+        type=event.type,
+        timestamp=body["timestamp"],
+        actor=body["actor"],
+        cause=body["cause"],
+        data={name: value for name, value in body.items() if name not in _COMMON},
+        changes={name: Change(before[name], value) for name, value in state.items() if value != before[name]},
+        state=state,
+    )
+
+
+def _body(event: RecordedEvent) -> dict[str, Any]:
+    """The body in its type's present shape, once each member that the type names has been found to be of its type."""
+    event_type = _TYPES[event.type]
+    if (event.version == 1) != (event_type is OrderCreated):
+        raise ValueError("an order begins with OrderCreated, and with nothing else")
+    body = upcast(event_type, decode(event.body))
+    convert({**body, "originator_id": event.stream, "originator_version": event.version}, event_type)
+    return body
 
 
 def as_of(history: Sequence[HistoryEntry], moment: str) -> HistoryEntry | None:
@@ -108,6 +131,6 @@ def _after(state: Mapping[str, Any], event_type: str, body: Mapping[str, Any]) -
         case "OrderCreated":
             return {**state, "status": Status.PENDING.value}
         case "StatusChanged":
-            return {**state, "status": body["status"]}
+            return {**state, "status": Status(body["status"]).value}
         case _:
             return {name: body["totals"].get(name, value) for name, value in state.items()}

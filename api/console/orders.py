@@ -19,8 +19,9 @@ from api.request_ids import current_request_id
 from api.services import Services
 from api.strict_json import MAX_INTEGER
 from ledger.actor import Cause
-from ledger.errors import IdempotencyKeyReused, LedgerError
+from ledger.errors import IdempotencyKeyReused, LedgerError, UnreadableEvent
 from ledger.statuses import TRANSITIONS, Status, parse_status
+from projections.history import HistoryEntry
 
 MAX_REASON = 500
 _OURS = 500  # and above: it is not known what came of it
@@ -97,7 +98,7 @@ class OrderPages:
         return self._order_page(visitor, order_id, Refused(action, why, PROBLEM_TYPES[slug].status))
 
     def _order_page(self, visitor: Visitor, order_id: int, refused: Refused | None = None) -> Response:
-        history = self._services.history.of(order_id, visitor.actor)
+        history = self._history(visitor, order_id)
         summary = self._services.payments.summary(order_id, visitor.actor)
         if history is None or summary is None:
             raise _no_order(str(order_id))
@@ -125,6 +126,13 @@ class OrderPages:
             max_reason=MAX_REASON,
             currency=history[0].data["currency"],
         )
+
+    def _history(self, visitor: Visitor, order_id: int) -> list[HistoryEntry] | None:
+        try:
+            return self._services.history.of(order_id, visitor.actor)
+        except UnreadableEvent as error:  # those who are here to see such a thing are told which event it is
+            slug, _ = told_of(error)
+            raise Refusal(slug, f"{error} The log shows it as it is stored.") from error
 
 
 def _order_id(number: str) -> int:

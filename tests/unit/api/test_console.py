@@ -555,13 +555,18 @@ def test_what_auditors_look_at_is_logged(signed_in: Any, order: int, caplog: Any
     "body",
     ["[]", "null", "{", '{"actor":[],"cause":"x"}', '{"actor":5,"cause":5}', pytest.param("[" * 5000, id="deep")],
 )
-@pytest.mark.usefixtures("order")
-def test_an_event_that_was_written_over_can_be_looked_at(signed_in: Any, runtime: Runtime, body: str) -> None:
+def test_an_event_that_was_written_over_can_be_looked_at(
+    signed_in: Any, runtime: Runtime, order: int, body: str, caplog: Any
+) -> None:
     with runtime.database.write() as cursor:
         cursor.execute("UPDATE events SET body = ?", (body,))
     browser = signed_in("auditor")
     for path in ("/console/log", "/console/log/1"):
         assert browser.get(path).status_code == 200
+    page = browser.get(f"/console/orders/{order}")
+    assert page.status_code == 500
+    assert f"The event at position 1 (OrderCreated, order-{order} version 1) can&#39;t be read" in page.text
+    assert "The event at position 1" in caplog.text
 
 
 @pytest.mark.usefixtures("order")

@@ -91,3 +91,28 @@ def test_of_a_version_and_a_time_the_earlier_counts(client: Any, alice: Any, ord
     for version, moment in ((1, "2999-01-01T00:00:00Z"), (2, placed)):
         answer = client.get(f"/orders/{order}?version={version}&asOf={moment}", headers=alice)
         assert (answer.json["status"], answer.headers["ETag"]) == ("pending", '"1"')
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param("body = '['", id="no JSON"),
+        pytest.param("body = '[]'", id="no object"),
+        pytest.param("body = replace(body, 'declined', 'mislaid')", id="no status"),
+        pytest.param("body = replace(body, '\"role\"', '\"rule\"')", id="nobody"),
+        pytest.param('body = replace(body, \'"timestamp":\', \'"timestamp":1,"was":\')', id="no time"),
+        pytest.param("body = replace(body, 'declined', '\\ud800')", id="half a character"),
+        pytest.param("type = 'PaymentRecorded'", id="another type"),
+        pytest.param("type = 'OrderMislaid'", id="an unknown type"),
+        pytest.param("type = 'LeadStatusesArranged'", id="not of orders"),
+        pytest.param("version = 3 WHERE version = 1", id="another beginning"),
+    ],
+)
+def test_an_event_that_can_not_be_read_is_said(client: Any, runtime: Any, alice: Any, order: int, change: str) -> None:
+    with runtime.database.write() as cursor:
+        cursor.execute(f"UPDATE events SET {change}{'' if 'WHERE' in change else ' WHERE position = 2'}")
+    for path in ("history", "?version=1", "?asOf=2030-01-01T12:00:00Z"):
+        separator = "" if path.startswith("?") else "/"
+        answer = client.get(f"/orders/{order}{separator}{path}", headers=alice)
+        assert (answer.status_code, answer.json["type"]) == (500, "/problems/unreadable-event")
+    assert client.get(f"/orders/{order}", headers=alice).json["status"] == "declined"
