@@ -12,9 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from math import ceil
+from typing import cast
 
 from flask import Flask, Response, g, request
 from flask_limiter import ApplicationLimit, Limiter, RateLimitExceeded, RequestLimit
+from limits.storage import Storage, storage_from_string
 
 from api.problems import Answer, problem
 
@@ -23,7 +25,7 @@ ADDRESS = "address"
 EXEMPT = frozenset({"/healthz", "/readyz", "/metrics", "/webhooks/stripe"})
 """Probes must see the truth, and notices of payments are signed: refused, they would only come again."""
 
-_STORE_TIMEOUT = 1
+_STORE_TIMEOUTS: dict[str, str | int] = {"socket_timeout": 1, "socket_connect_timeout": 1}
 """Seconds that counting may take; after that this process counts by itself until the store is back."""
 
 _with_port = re.compile(r"(?:([0-9.]+)|\[(.+)\]):[0-9]+").fullmatch
@@ -60,7 +62,7 @@ def enforce_limits(app: Flask, policy: LimitPolicy, caller: Callable[[], int | N
         lambda: "",
         application_limits=[limit for limit in wanted if limit is not None],
         storage_uri=policy.store,
-        storage_options={"socket_timeout": _STORE_TIMEOUT, "socket_connect_timeout": _STORE_TIMEOUT},
+        storage_options=_STORE_TIMEOUTS,
         strategy="sliding-window-counter",
         in_memory_fallback_enabled=True,
         key_prefix="order-ledger",
@@ -74,6 +76,11 @@ def enforce_limits(app: Flask, policy: LimitPolicy, caller: Callable[[], int | N
         if limiter.current_limits:
             _tell(response, limiter.current_limits)
         return response
+
+
+def store_answers(store: str) -> bool:
+    """Whether counts can be kept there."""
+    return cast("Storage", storage_from_string(store, **_STORE_TIMEOUTS)).check()
 
 
 def client_address(remote: str | None, forwarded: str | None, proxies: int) -> str | None:

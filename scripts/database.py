@@ -66,11 +66,15 @@ def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
         yield "settings", [str(error)]
         return
     with runtime:
-        yield "settings", _faults(lambda: _settings_faults(session))
+        unsettled = _faults(lambda: _settings_faults(session))
+        yield "settings", unsettled
         asked = "" if settings.stripe_secret_key is None else "; it is not asked here, but by `order-ledger reconcile`"
         _tell(session, f"payments: {described(settings)}{asked}")
         for warning in warnings_about(settings):
             _tell(session, f"payments: {warning}")
+        store = settings.rate_limit_store
+        if store.startswith("redis") and not unsettled:
+            yield f"limits {without_password(store)}", _limits_faults(store)
         unready = _faults(lambda: _database_faults(runtime))
         yield f"database {without_password(settings.database_url)}", unready
         if not unready:
@@ -89,6 +93,14 @@ def _settings_faults(session: Session) -> list[str]:
     else:
         token_verifier(settings)
     return []
+
+
+def _limits_faults(store: str) -> list[str]:
+    from api.limits import store_answers  # noqa: PLC0415  what counts is loaded only where somebody counts
+
+    if store_answers(store):
+        return []
+    return ["It does not answer, so that each worker counts by itself: start it, or correct LEDGER_RATE_LIMIT_STORE."]
 
 
 def _database_faults(runtime: Runtime) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.support.cli import environ_of, run_cli
 from tests.support.server import Server, problem
 
 pytestmark = pytest.mark.skipif(
@@ -102,3 +103,17 @@ def test_a_server_starts_without_its_store(tmp_path: Path, store: Redis) -> None
         assert asked(server, 1, 7) == [200] * 5 + [429] * 2
     finally:
         server.stop()
+
+
+def test_the_doctor_asks_the_store(tmp_path: Path, store: Redis) -> None:
+    url = f"redis://:hidden@127.0.0.1:{store.port}/0"
+    environ = environ_of(LEDGER_VAR_DIR=str(tmp_path), LEDGER_RATE_LIMIT_STORE=store.url)
+    run_cli("migrate", environ=environ)
+    assert f"limits {store.url}: sound" in run_cli("doctor", environ=environ).stdout
+
+    store.stop()
+    told = run_cli("doctor", environ=environ | {"LEDGER_RATE_LIMIT_STORE": url})
+    assert told.returncode == 1
+    assert "limits redis://:***@127.0.0.1" in told.stdout
+    assert "It does not answer" in told.stdout
+    assert "hidden" not in told.stdout + told.stderr
