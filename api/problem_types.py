@@ -185,8 +185,8 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
         "unreadable-event": ProblemType(
             500,
             "Unreadable event",
-            "The log has an event of this order that is not what its type says: it was written over in the database, "
-            "or by a later release. Nothing was recorded. `order-ledger verify` says whether the log was changed.",
+            "The log has an event of this order that is not what its type says, or lacks one before it: it was changed "
+            "in the database, or written by a later release. `order-ledger verify` says whether the log was changed.",
         ),
         "busy": ProblemType(
             503,

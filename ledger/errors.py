@@ -158,7 +158,7 @@ class StorageUnavailable(LedgerError):
 
 
 class UnreadableEvent(LedgerError):
-    """The log holds an event that is not what its type says: it was written over, or by a later release."""
+    """The log holds an event that is not what its type says, or lacks one: it was changed, or is of a later release."""
 
     code = "unreadable-event"
 

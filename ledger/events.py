@@ -125,9 +125,12 @@ for _event_type in EVENT_TYPES:
 def upcast(event_type: type[Event], body: dict[str, Any]) -> dict[str, Any]:
     """Brings a decoded body of any version to the type's present one, in place, as the library's mapper does.
 
-    For readers of stored bodies that build no event objects, such as views.
+    For readers of stored bodies that build no event objects, such as views. Raises ValueError for a later release's.
     """
     present = getattr(event_type, "class_version", 1)
-    for version in range(body.pop("class_version", 1), present):
+    stored = body.pop("class_version", 1)
+    if stored not in range(1, present + 1):
+        raise ValueError(f"{event_type.TOPIC} has a version that this release does not know")
+    for version in range(stored, present):
         getattr(event_type, f"upcast_v{version}_v{version + 1}")(body)
     return body

@@ -135,8 +135,6 @@ class FactsOf:
             raise ValueError(f"the body of {self._event_type.TOPIC} is nested too deeply") from error
         if not isinstance(state, dict):
             raise ValueError(f"the body of {self._event_type.TOPIC} is no JSON object")  # noqa: TRY004
-        if state.get("class_version", 1) not in range(1, self._present + 1):
-            raise ValueError(f"{self._event_type.TOPIC} has a version that this release does not know")
         try:
             return convert({**upcast(self._event_type, state), "class_version": self._present}, self._shape)
         except (MsgspecError, KeyError, TypeError, AttributeError) as error:

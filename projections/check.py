@@ -116,8 +116,6 @@ def _named(views: Sequence[View], name: str) -> View:
 
 def _poisoned(view: View) -> Callable[[Poison], Finding]:
     def told(poison: Poison) -> Finding:
-        event = poison.event
-        where = f"position {event.position} ({event.type}, {event.stream} version {event.version})"
-        return Finding(view.name, "unreadable", f"{where} can't be replayed: {poison.error}")
+        return Finding(view.name, "unreadable", f"{poison.event.place} can't be replayed: {poison.error}")
 
     return told

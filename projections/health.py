@@ -207,6 +207,7 @@ def moment_of(cursor: Cursor, position: int) -> datetime | None:
 def _moment(body: str) -> datetime | None:
     moment = recorded_at(body)
     try:
-        return None if moment is None else datetime.fromisoformat(moment)
-    except ValueError:  # no command writes that
+        found = None if moment is None else datetime.fromisoformat(moment)
+    except ValueError:  # no command writes that, nor a time of nowhere
         return None
+    return found if found is not None and found.tzinfo is not None else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from msgspec import MsgspecError, convert
+from msgspec import MsgspecError, convert, to_builtins
 from msgspec.json import decode
 
 from ledger.actor import Actor
@@ -21,7 +21,9 @@ from ledger.storage.log import COLUMNS, RecordedEvent
 from projections.bodies import UNREADABLE
 
 _TYPES = {type.TOPIC: type for type in EVENT_TYPES}
-_COMMON = frozenset({"timestamp", "actor", "cause"})
+_COMMON = frozenset({"originator_id", "originator_version", "timestamp", "actor", "cause"})
+_UNREADABLE = (MsgspecError, *UNREADABLE)
+_NOBODY = -1
 _UNTOUCHED: Mapping[str, Any] = {name: value for name, value in Payment().totals(0).items() if name != "records"}
 
 
@@ -68,27 +70,38 @@ class HistoryReads:
         query = f"SELECT {COLUMNS} FROM events WHERE stream = ? ORDER BY version"
         with self._database.read() as cursor:
             rows = cursor.execute(query, (order_stream(order_id),))
-        history = entries([RecordedEvent(*row) for row in rows])
-        if not history or not reader.may_see(history[0].data["user_id"]):
+        events = [RecordedEvent(*row) for row in rows]
+        if not events or not reader.may_see(_owner(events[0])):
             return None
-        return history
+        return entries(events)
 
 
 def entries(events: Sequence[RecordedEvent]) -> list[HistoryEntry]:
     """The history that these events of one order tell, from its beginning.
 
-    Raises UnreadableEvent for the first that is not what its type says.
+    Raises UnreadableEvent for the first that is not what its type says, or before which one is missing.
     """
     history: list[HistoryEntry] = []
     state: Mapping[str, Any] = {**_UNTOUCHED, "status": None}
-    for event in events:
+    for version, event in enumerate(events, 1):
+        if event.version != version:
+            raise UnreadableEvent(f"Before the event at {event.place} version {version} is missing.")
         try:
             history.append(_entry(event, state))
-        except (MsgspecError, *UNREADABLE) as error:
-            told = f"{event.type}, {event.stream} version {event.version}"
-            raise UnreadableEvent(f"The event at position {event.position} ({told}) can't be read: {error}.") from error
+        except _UNREADABLE as error:
+            told = f"{type(error).__name__}: {error}"
+            raise UnreadableEvent(f"The event at {event.place} can't be read: {told}.") from error
         state = history[-1].state
     return history
+
+
+def _owner(created: RecordedEvent) -> int:
+    """Whose order it is, or nobody's when that can't be read: then it is for those who may see every order."""
+    try:
+        owner = decode(created.body)["user_id"]
+    except _UNREADABLE:
+        return _NOBODY
+    return owner if isinstance(owner, int) else _NOBODY
 
 
 def _entry(event: RecordedEvent, before: Mapping[str, Any]) -> HistoryEntry:
@@ -108,13 +121,14 @@ def _entry(event: RecordedEvent, before: Mapping[str, Any]) -> HistoryEntry:
 
 
 def _body(event: RecordedEvent) -> dict[str, Any]:
-    """The body in its type's present shape, once each member that the type names has been found to be of its type."""
+    """What the type names, in its present shape. Raises one of _UNREADABLE where something is not of its type."""
     event_type = _TYPES[event.type]
     if (event.version == 1) != (event_type is OrderCreated):
         raise ValueError("an order begins with OrderCreated, and with nothing else")
     body = upcast(event_type, decode(event.body))
-    convert({**body, "originator_id": event.stream, "originator_version": event.version}, event_type)
-    return body
+    told = convert({**body, "originator_id": event.stream, "originator_version": event.version}, event_type)
+    members: dict[str, Any] = to_builtins(told)
+    return members
 
 
 def as_of(history: Sequence[HistoryEntry], moment: str) -> HistoryEntry | None:

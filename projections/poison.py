@@ -37,11 +37,7 @@ class PoisonEvent(LedgerError):
     """The log holds an event that the view can't take in."""
 
     def __init__(self, view: View, poison: Poison) -> None:
-        event = poison.event
-        super().__init__(
-            f"{view.name}: the event at position {event.position} ({event.type}, {event.stream} version"
-            f" {event.version}) can't be taken in: {poison.error}"
-        )
+        super().__init__(f"{view.name}: the event at {poison.event.place} can't be taken in: {poison.error}")
 
 
 def sifted(cursor: Cursor, view: View, table: Table, events: Sequence[Row]) -> tuple[list[RecordedEvent], list[Poison]]:

@@ -73,7 +73,8 @@ def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
         for warning in warnings_about(settings):
             _tell(session, f"payments: {warning}")
         store = settings.rate_limit_store
-        if store.startswith("redis") and not unsettled:
+        limited = settings.rate_limit_user or settings.rate_limit_address
+        if limited and store.startswith("redis") and not unsettled:
             yield f"limits {without_password(store)}", _limits_faults(store)
         unready = _faults(lambda: _database_faults(runtime))
         yield f"database {without_password(settings.database_url)}", unready
@@ -98,8 +99,11 @@ def _settings_faults(session: Session) -> list[str]:
 def _limits_faults(store: str) -> list[str]:
     from api.limits import store_answers  # noqa: PLC0415  what counts is loaded only where somebody counts
 
-    if store_answers(store):
-        return []
+    try:
+        if store_answers(store):
+            return []
+    except ValueError:  # whose text may have a part of the password
+        return ["LEDGER_RATE_LIMIT_STORE is no URL of a store."]
     return ["It does not answer, so that each worker counts by itself: start it, or correct LEDGER_RATE_LIMIT_STORE."]
 
 

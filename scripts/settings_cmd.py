@@ -13,7 +13,8 @@ from ledger.settings_reader import Setting
 from scripts.context import Session, pass_session
 
 _MASK = "***"
-_URL_PASSWORD = re.compile(r"(://[^:/@?]*:)[^/?]*(@)|([?&]password=)[^&]*")
+_URL_PASSWORD = re.compile(r"(://[^:/@?]*:)(?!\d*(?:[/?]|$))\S*(@)|([?&]password=)[^&]*")
+"""Also where it has a slash or the like, which had to be escaped: such a URL is none, and is shown all the same."""
 
 
 def shown(setting: Setting, value: str | None) -> str | None:

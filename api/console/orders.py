@@ -132,7 +132,8 @@ class OrderPages:
             return self._services.history.of(order_id, visitor.actor)
         except UnreadableEvent as error:  # those who are here to see such a thing are told which event it is
             slug, _ = told_of(error)
-            raise Refusal(slug, f"{error} The log shows it as it is stored.") from error
+            seen = " The log shows it as it is stored." if visitor.audits else ""
+            raise Refusal(slug, f"{error}{seen}") from error
 
 
 def _order_id(number: str) -> int:

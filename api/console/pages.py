@@ -1,4 +1,4 @@
-"""How pages of the console are made: templates, what browsers may do with them, and what errors look like."""
+"""How pages of the console are made: templates, and what browsers may do with them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def page(template: str, status: int = 200, **values: Any) -> Response:
     """A page, to be kept by nobody."""
     html = _environment().get_template(template).render(**values)
     headers = {"Cache-Control": "no-store", "Content-Security-Policy": POLICY}
-    return Response(html, status, headers, content_type="text/html; charset=utf-8")
+    # What somebody has written over an event may hold halves of characters.
+    return Response(html.encode("utf-8", "backslashreplace"), status, headers, content_type="text/html; charset=utf-8")
 
 
 def go(target: str) -> Response:

@@ -79,8 +79,7 @@ class ConsoleRoutes:
         """Answers what no route was reached with: by a page for people at the console, else by a problem document."""
         if not f"{request.path}/".startswith(f"{PATH}/"):
             return problem(slug, detail, headers=headers)
-        kind = PROBLEM_TYPES[slug]
-        answer = _error_page(self._visitor(), kind.status, kind.title, detail)
+        answer = self._problem_page(slug, detail)
         answer.headers.update(headers or {})
         return answer
 
@@ -153,8 +152,14 @@ class ConsoleRoutes:
         if isinstance(error, HTTPException):
             return _error_page(self._visitor(), error.code or 500, error.name, error.description or error.name)
         slug, said = told_of(error) if isinstance(error, LedgerError) else (error.slug, error.detail)
+        return self._problem_page(slug, said)
+
+    def _problem_page(self, slug: str, said: str) -> Response:
         kind = PROBLEM_TYPES[slug]
-        return _error_page(self._visitor(), kind.status, kind.title, said)
+        answer = _error_page(self._visitor(), kind.status, kind.title, said)
+        if kind.retry_after is not None:
+            answer.headers["Retry-After"] = str(kind.retry_after)
+        return answer
 
     def _visitor(self) -> Visitor | None:
         try:

@@ -70,7 +70,7 @@ class Sessions:
         self._prefix = "__Host-console-" if secure else "console-"
 
     def visitor(self, request: Request) -> Visitor:
-        """Who is signed in. Raises SignedOut."""
+        """Who is signed in. Raises SignedOut, and Refusal when that can't be found out."""
         token = request.cookies.get(self._prefix + _SESSION, "")
         try:
             actor = self._tokens.verify(token) if token else None

@@ -54,6 +54,11 @@ class RecordedEvent(NamedTuple):
     type: str
     body: str
 
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return f"position {self.position} ({self.type}, {self.stream} version {self.version})"
+
 
 @dataclass(frozen=True, slots=True)
 class Append:

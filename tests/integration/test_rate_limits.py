@@ -107,7 +107,12 @@ def test_a_server_starts_without_its_store(tmp_path: Path, store: Redis) -> None
 
 def test_the_doctor_asks_the_store(tmp_path: Path, store: Redis) -> None:
     url = f"redis://:hidden@127.0.0.1:{store.port}/0"
-    environ = environ_of(LEDGER_VAR_DIR=str(tmp_path), LEDGER_RATE_LIMIT_STORE=store.url)
+    environ = environ_of(
+        LEDGER_DATABASE_URL=f"sqlite:///{tmp_path}/ledger.db",
+        LEDGER_VAR_DIR=str(tmp_path),
+        LEDGER_RATE_LIMIT_STORE=store.url,
+        LEDGER_RATE_LIMIT_USER="600/minute",
+    )
     run_cli("migrate", environ=environ)
     assert f"limits {store.url}: sound" in run_cli("doctor", environ=environ).stdout
 
@@ -117,3 +122,18 @@ def test_the_doctor_asks_the_store(tmp_path: Path, store: Redis) -> None:
     assert "limits redis://:***@127.0.0.1" in told.stdout
     assert "It does not answer" in told.stdout
     assert "hidden" not in told.stdout + told.stderr
+    told = run_cli("doctor", environ=environ | {"LEDGER_RATE_LIMIT_USER": ""})  # nobody is counted
+    assert (told.returncode, "limits" in told.stdout) == (0, False)
+
+
+@pytest.mark.parametrize("url", ["redis://:hid/den@127.0.0.1:1/0", "redis://:hid#den@127.0.0.1:1/0", "redis://["])
+def test_the_doctor_tells_of_a_store_that_is_none(tmp_path: Path, url: str) -> None:
+    environ = environ_of(
+        LEDGER_DATABASE_URL=f"sqlite:///{tmp_path}/ledger.db",
+        LEDGER_VAR_DIR=str(tmp_path),
+        LEDGER_RATE_LIMIT_STORE=url,
+        LEDGER_RATE_LIMIT_USER="600/minute",
+    )
+    told = run_cli("doctor", environ=environ)
+    assert "LEDGER_RATE_LIMIT_STORE is no URL of a store" in told.stdout
+    assert "hid" not in told.stdout + told.stderr

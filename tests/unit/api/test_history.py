@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+PAST = ("/history", "?version=1", "?asOf=2030-01-01T12:00:00Z")
+
 
 @pytest.fixture
 def order(client: Any, alice: Any, staff: Any) -> int:
@@ -105,14 +107,38 @@ def test_of_a_version_and_a_time_the_earlier_counts(client: Any, alice: Any, ord
         pytest.param("type = 'PaymentRecorded'", id="another type"),
         pytest.param("type = 'OrderMislaid'", id="an unknown type"),
         pytest.param("type = 'LeadStatusesArranged'", id="not of orders"),
-        pytest.param("version = 3 WHERE version = 1", id="another beginning"),
+        pytest.param("version = 3", id="one is missing"),
+        pytest.param("body = replace(body, '{', '{\"class_version\":9,')", id="of a later release"),
     ],
 )
-def test_an_event_that_can_not_be_read_is_said(client: Any, runtime: Any, alice: Any, order: int, change: str) -> None:
+def test_an_event_that_can_not_be_read_is_said(
+    *, client: Any, runtime: Any, tokens: Any, alice: Any, order: int, change: str
+) -> None:
     with runtime.database.write() as cursor:
-        cursor.execute(f"UPDATE events SET {change}{'' if 'WHERE' in change else ' WHERE position = 2'}")
-    for path in ("history", "?version=1", "?asOf=2030-01-01T12:00:00Z"):
-        separator = "" if path.startswith("?") else "/"
-        answer = client.get(f"/orders/{order}{separator}{path}", headers=alice)
+        cursor.execute(f"UPDATE events SET {change} WHERE position = 2")
+    for path in PAST:
+        answer = client.get(f"/orders/{order}{path}", headers=alice)
         assert (answer.status_code, answer.json["type"]) == (500, "/problems/unreadable-event")
+        assert client.get(f"/orders/{order}{path}", headers=tokens.headers(2)).status_code == 404
     assert client.get(f"/orders/{order}", headers=alice).json["status"] == "declined"
+
+
+@pytest.mark.parametrize("loss", ["DELETE FROM events WHERE position = 1", "UPDATE events SET body = '[]'"])
+def test_without_its_beginning_an_order_is_nobody_s(
+    *, client: Any, runtime: Any, alice: Any, staff: Any, order: int, loss: str
+) -> None:
+    with runtime.database.write() as cursor:
+        cursor.execute(loss)
+    for path in PAST:
+        answer = client.get(f"/orders/{order}{path}", headers=staff)
+        assert (answer.status_code, answer.json["type"]) == (500, "/problems/unreadable-event")
+        assert client.get(f"/orders/{order}{path}", headers=alice).status_code == 404
+
+
+def test_what_an_event_should_not_have_is_not_told(client: Any, runtime: Any, alice: Any, order: int) -> None:
+    before = client.get(f"/orders/{order}/history", headers=alice).json
+    with runtime.database.write() as cursor:
+        cursor.execute(
+            f"""UPDATE events SET body = replace(body, '{{"timestamp"', '{{"x":{"[" * 800 + "]" * 800},"timestamp"')"""
+        )
+    assert client.get(f"/orders/{order}/history", headers=alice).json == before
