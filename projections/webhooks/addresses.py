@@ -50,15 +50,15 @@ def port_of(parts: SplitResult) -> int:
     return parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def allowed_address(host: str, port: int, resolver: Resolver, *, private: bool) -> str:
-    """An address of the host to connect to, all of them having been looked at. Raises ForbiddenTarget, OSError."""
+def allowed_addresses(host: str, port: int, resolver: Resolver, *, private: bool) -> Sequence[str]:
+    """The addresses of the host, all of them having been looked at. Raises ForbiddenTarget, OSError."""
     addresses = resolver(host, port)
     if not addresses:
         raise OSError(f"{host} has no address")
     for text in addresses:
         if not private and not is_public(ip_address(text.partition("%")[0])):
             raise ForbiddenTarget(f"{host} is at an address that is not public, and LEDGER_WEBHOOK_PRIVATE is not set.")
-    return addresses[0]
+    return addresses
 
 
 def is_public(address: Address) -> bool:

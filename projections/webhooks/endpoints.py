@@ -14,7 +14,7 @@ from ledger.clock import Clock, rfc3339, utc_now
 from ledger.errors import InvalidEndpoint, UnknownEndpoint
 from ledger.storage import Cursor, Database
 from ledger.storage.tables import Row
-from projections.webhooks.addresses import ForbiddenTarget, Resolver, allowed_address, check_url, port_of, resolve
+from projections.webhooks.addresses import ForbiddenTarget, Resolver, allowed_addresses, check_url, port_of, resolve
 from projections.webhooks.payloads import TYPES
 
 ROTATION = timedelta(hours=24)
@@ -171,7 +171,7 @@ class Endpoints:
             raise InvalidEndpoint({"types": [f"There is no type {unknown[0][:40]!r}: {', '.join(TYPES.values())}."]})
         try:
             parts = check_url(url, private=self._private)
-            allowed_address(str(parts.hostname), port_of(parts), self._resolver, private=self._private)
+            allowed_addresses(str(parts.hostname), port_of(parts), self._resolver, private=self._private)
         except ForbiddenTarget as error:
             raise InvalidEndpoint({"url": [str(error)]}) from error
         except (OSError, ValueError) as error:
@@ -186,12 +186,13 @@ def registered(cursor: Cursor) -> list[Endpoint]:
     return [_endpoint(row) for row in cursor.execute(f"{_STANDING} ORDER BY created_at, id")]
 
 
-def hold(cursor: Cursor, database: Database, endpoint_id: str) -> Row:
-    """``types`` and ``position`` of an endpoint that is this transaction's until it ends. Raises UnknownEndpoint.
+def hold(cursor: Cursor, database: Database, endpoint_id: str, *, wait: bool = True) -> Row:
+    """``types`` and ``position`` of an endpoint that is this transaction's until it ends.
 
-    Whoever writes rows of its deliveries holds it first: two who took them crosswise would wait for each other.
+    Whoever writes rows of its deliveries holds it first: two who took them crosswise would wait for each other. Raises
+    UnknownEndpoint: without ``wait`` also for one that somebody else holds.
     """
-    suffix = " FOR UPDATE" if database.dialect == "postgres" else ""
+    suffix = (" FOR UPDATE" if wait else " FOR UPDATE SKIP LOCKED") if database.dialect == "postgres" else ""
     return _one(cursor, f"SELECT types, position FROM webhook_endpoints WHERE id = ?{suffix}", endpoint_id)
 
 

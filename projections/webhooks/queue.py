@@ -89,9 +89,12 @@ class Queue:
         return [row[0] for row in rows]
 
     def fill(self, endpoint: str, now: datetime) -> bool:
-        """Queues the next events for an endpoint; whether there may be more to queue."""
+        """Queues the next events for an endpoint; whether there may be more to queue.
+
+        Who holds the endpoint is at work on it, and nobody waits for that: nor to claim, below.
+        """
         with suppress(UnknownEndpoint), self._database.transaction() as cursor:
-            types, position = hold(cursor, self._database, endpoint)
+            types, position = hold(cursor, self._database, endpoint, wait=False)
             [(waiting,)] = cursor.execute(
                 "SELECT count(*) FROM webhook_deliveries WHERE endpoint = ? AND dead = 0", (endpoint,)
             )
@@ -121,11 +124,11 @@ class Queue:
     def claim(self, endpoint: str, now: datetime, limit: int) -> list[Delivery]:
         """Takes at most so many of an endpoint's that are due, for as long as a lease lasts."""
         with self._database.read() as cursor:
-            due = cursor.execute(DUE, (endpoint, rfc3339(now), limit))
-        if not due:
-            return []
+            if not cursor.execute(DUE, (endpoint, rfc3339(now), limit)):
+                return []  # as mostly: nothing is written, and nobody kept from writing
         with suppress(UnknownEndpoint), self._database.transaction() as cursor:
-            hold(cursor, self._database, endpoint)
+            hold(cursor, self._database, endpoint, wait=False)
+            due = cursor.execute(DUE, (endpoint, rfc3339(now), limit))
             taken = [self._take(cursor, endpoint, row, now) for row in due]
             return [delivery for delivery in taken if delivery is not None]
         return []
@@ -180,16 +183,12 @@ class Queue:
         return False
 
     def _take(self, cursor: Cursor, endpoint: str, row: Row, now: datetime) -> Delivery | None:
-        """The delivery, unless somebody else was faster, or its event is not there any more as it was."""
+        """The delivery, unless its event is not there any more as it was."""
         position, attempts, url, secret, former, former_until = row
-        moment = rfc3339(now)
-        taken = cursor.execute(
-            "UPDATE webhook_deliveries SET attempts = ?, next_at = ?"
-            " WHERE endpoint = ? AND position = ? AND attempts = ? AND dead = 0 AND next_at <= ? RETURNING 1",
-            (attempts + 1, rfc3339(now + LEASE), endpoint, position, attempts, moment),
+        cursor.execute(
+            "UPDATE webhook_deliveries SET attempts = ?, next_at = ? WHERE endpoint = ? AND position = ?",
+            (attempts + 1, rfc3339(now + LEASE), endpoint, position),
         )
-        if not taken:
-            return None
         try:
             [(stream, version, kind, text)] = cursor.execute(self._event, (position,))
             body = payload(RecordedEvent(position, stream, version, kind, text.decode()))
@@ -200,5 +199,5 @@ class Queue:
                 (endpoint, position),
             )
             return None
-        secrets = (secret, former) if former_until > moment else (secret,)
+        secrets = (secret, former) if former_until > rfc3339(now) else (secret,)
         return Delivery(endpoint, position, stream, attempts + 1, url, secrets, body, now + LEASE)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from io import BufferedReader
@@ -12,7 +13,7 @@ from time import monotonic
 from typing import Any
 from urllib.parse import SplitResult
 
-from projections.webhooks.addresses import ForbiddenTarget, Resolver, allowed_address, check_url, port_of, resolve
+from projections.webhooks.addresses import ForbiddenTarget, Resolver, allowed_addresses, check_url, port_of, resolve
 
 TIMEOUT = 15.0
 MOST_READ = 100_000
@@ -44,8 +45,8 @@ def sender(*, private: bool, resolver: Resolver = resolve, timeout: float = TIME
         try:
             parts = check_url(url, private=private)
             # Connected to as it was looked at: a name that is asked for again may lead elsewhere by then.
-            address = allowed_address(str(parts.hostname), port_of(parts), resolver, private=private)
-            return Answer(_Connection(parts, address, context, deadline).post(headers, body))
+            addresses = allowed_addresses(str(parts.hostname), port_of(parts), resolver, private=private)
+            return Answer(_Connection(parts, addresses, context, deadline).post(headers, body))
         except _FAILURES as error:
             # The kind of the error, and the sentence only where it is ours: others' repeat what they were told.
             return Answer(0, str(error) if isinstance(error, ForbiddenTarget) else type(error).__name__)
@@ -54,10 +55,12 @@ def sender(*, private: bool, resolver: Resolver = resolve, timeout: float = TIME
 
 
 class _Connection(HTTPConnection):
-    """Goes to an address, whatever the name of the host leads to, and has ended by the deadline (``monotonic``)."""
+    """Goes to one of the addresses, whatever the name of the host leads to by then, and has ended by the deadline
+    (``monotonic``)."""
 
-    def __init__(self, parts: SplitResult, address: str, context: ssl.SSLContext, deadline: float) -> None:
-        super().__init__(address, port_of(parts))
+    def __init__(self, parts: SplitResult, addresses: Sequence[str], context: ssl.SSLContext, deadline: float) -> None:
+        super().__init__(str(parts.hostname), port_of(parts))
+        self._addresses = addresses
         self._parts = parts
         self._context = context
         self._deadline = deadline
@@ -74,12 +77,21 @@ class _Connection(HTTPConnection):
 
     def connect(self) -> None:
         """Connects and, for https, shakes hands: with the name's certificate, in the time that is left."""
-        self.sock = socket.create_connection((self.host, self.port), timeout=self._left())
+        self.sock = self._reached()
         if self._parts.scheme == "https":
             self.sock.settimeout(self._left())  # of the whole handshake, unlike that of a read
             name = str(self._parts.hostname).removesuffix(".")  # which makes a name absolute, and is no part of it
             self.sock = self._context.wrap_socket(self.sock, server_hostname=name)
         self.sock.settimeout(self._left())  # of writing; reading has its own
+
+    def _reached(self) -> socket.socket:
+        """The first of the addresses that answers; each is given its share of the time, as one may be silent."""
+        *others, last = self._addresses
+        for tried, address in enumerate(others):
+            with suppress(OSError):
+                share = self._left() / (len(self._addresses) - tried)
+                return socket.create_connection((address, self.port), timeout=share)
+        return socket.create_connection((last, self.port), timeout=self._left())
 
     def response_class(self, connected: socket.socket, **options: Any) -> HTTPResponse:  # type: ignore[override]
         """The answer, as far as it comes in the time that is left."""

@@ -197,7 +197,7 @@ def test_what_is_removed_before_it_is_claimed(bench: Bench) -> None:
     assert bench.receiver.sent == []
 
 
-def test_an_endpoint_is_removed_in_the_midst_of_it_all(bench: Bench) -> None:
+def test_an_endpoint_is_removed_in_the_midst_of_it_all(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """Nobody meets half of it, and none of those who claim, note, replay and remove wait for each other."""
     for _ in range(40):
         bench.order()
@@ -212,5 +212,6 @@ def test_an_endpoint_is_removed_in_the_midst_of_it_all(bench: Bench) -> None:
             for each in working:
                 each.result()
         assert replayed.exception() is None or isinstance(replayed.exception(), UnknownEndpoint)
+    assert [record for record in caplog.records if record.levelno >= WARNING] == []
     with bench.store.database.read() as cursor:
         assert cursor.execute("SELECT count(*) FROM webhook_deliveries") == [(0,)]

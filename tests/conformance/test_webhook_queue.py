@@ -13,6 +13,7 @@ import pytest
 from ledger.errors import StorageUnavailable
 from ledger.storage import Database
 from projections.webhooks.deliverer import AT_ONCE, EACH
+from projections.webhooks.endpoints import hold
 from projections.webhooks.queue import DUE, LEASE, SCHEDULE, Delivery, Queue
 from projections.webhooks.sending import Answer
 from tests.support.webhooks import FAILS, GONE, OK, OTHER, URL, Bench
@@ -222,6 +223,37 @@ def test_who_claims_what_another_has_just_claimed_gets_nothing(bench: Bench) -> 
     slower = Queue(cast("Database", database), jitter=lambda: 0.0)
     assert slower.claim(endpoint.id, bench.now, 1) == []
     assert [each.position for each in claimed] == [1]
+
+
+def test_what_is_claimed_is_sent_as_the_endpoint_is_by_then(bench: Bench) -> None:
+    endpoint, _ = bench.endpoints.register(URL)
+    bench.order()
+    Queue(bench.store.database, jitter=lambda: 0.0).fill(endpoint.id, bench.now)
+    database = Beaten(bench.store.database, lambda: bench.endpoints.rotate(endpoint.id))
+    [delivery] = Queue(cast("Database", database), jitter=lambda: 0.0).claim(endpoint.id, bench.now, 1)
+    assert len(delivery.secrets) == 2
+
+    def disable() -> None:
+        with bench.store.database.write() as cursor:
+            cursor.execute("UPDATE webhook_endpoints SET disabled = 'it was gone'")
+
+    database = Beaten(bench.store.database, disable)
+    assert Queue(cast("Database", database), jitter=lambda: 0.0).claim(endpoint.id, bench.now + LEASE, 1) == []
+
+
+def test_an_endpoint_that_somebody_holds_keeps_no_other_waiting(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    if bench.store.database.dialect != "postgres":
+        pytest.skip("SQLite has one writer at a time")
+    held, _ = bench.endpoints.register(URL)
+    bench.endpoints.register(OTHER)
+    bench.order()
+    with bench.store.database.transaction() as cursor:
+        hold(cursor, bench.store.database, held.id)
+        bench.deliver()
+    assert {url for url, _, _ in bench.receiver.sent} == {OTHER}
+    assert "wait for the database" not in caplog.text
+    bench.deliver()
+    assert {url for url, _, _ in bench.receiver.sent} == {OTHER, URL}
 
 
 def test_what_is_removed_right_before_it_is_queued_or_claimed(bench: Bench) -> None:

@@ -58,6 +58,33 @@ def test_it_arrives_as_it_was_signed() -> None:
     assert received.headers["host"] == receiver.url.split("/")[2]
 
 
+def test_of_several_addresses_one_has_to_answer() -> None:
+    """The first two refuse the connection; who listens at none of them is not reached."""
+    many = sender(private=True, resolver=lambda *_: ["::1", "127.0.0.2", "127.0.0.1"], timeout=30)
+    none = sender(private=True, resolver=lambda *_: ["::1", "127.0.0.2"], timeout=30)
+    with receiving() as receiver:
+        url = receiver.url.replace("127.0.0.1", "shop.example")
+        assert many(url, {"webhook-id": "msg_1"}, b"{}") == Answer(204)
+        assert none(url, {"webhook-id": "msg_2"}, b"{}") == Answer(0, "ConnectionRefusedError")
+        [received] = receiver.received()
+    assert (received.id, received.headers["host"]) == ("msg_1", url.split("/")[2])
+
+
+def test_a_silent_address_leaves_time_for_the_others() -> None:
+    with socket.socket() as silent, receiving() as receiver:  # bound, and a full backlog answers nobody
+        port = int(receiver.url.split(":")[2].split("/")[0])
+        silent.bind(("127.0.0.2", port))
+        silent.listen(0)
+        waiting = [socket.socket() for _ in range(3)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(("127.0.0.2", port))
+        hastened = sender(private=True, resolver=lambda *_: ["127.0.0.2", "127.0.0.1"], timeout=2)
+        assert hastened(receiver.url, {"webhook-id": "msg_1"}, b"{}") == Answer(204)
+        for each in waiting:
+            each.close()
+
+
 @pytest.mark.parametrize("status", [200, 301, 307, 400, 410, 429, 500])
 def test_nothing_is_followed_or_repeated(status: int) -> None:
     with receiving(lambda _: status) as receiver:

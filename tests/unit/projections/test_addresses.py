@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from projections.webhooks.addresses import ForbiddenTarget, allowed_address, check_url, is_public, port_of
+from projections.webhooks.addresses import ForbiddenTarget, allowed_addresses, check_url, is_public, port_of
 
 PUBLIC = ["93.184.216.34", "8.8.8.8", "2606:2800:220:1::1", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
 NOT_PUBLIC = [
@@ -54,18 +54,18 @@ def test_what_is_on_the_internet(address: str) -> None:
 def test_what_is_not(address: str) -> None:
     assert not is_public(ip_address(address))
     with pytest.raises(ForbiddenTarget, match="not public"):
-        allowed_address("shop.example", 443, lambda *_: ["8.8.8.8", address], private=False)
-    assert allowed_address("shop.example", 443, lambda *_: [address], private=True) == address
+        allowed_addresses("shop.example", 443, lambda *_: ["8.8.8.8", address], private=False)
+    assert allowed_addresses("shop.example", 443, lambda *_: [address], private=True) == [address]
 
 
 def test_a_scope_hides_nothing() -> None:
     with pytest.raises(ForbiddenTarget):
-        allowed_address("shop.example", 443, lambda *_: ["fe80::1%eth0"], private=False)
+        allowed_addresses("shop.example", 443, lambda *_: ["fe80::1%eth0"], private=False)
 
 
 def test_a_host_without_addresses_is_not_there() -> None:
     with pytest.raises(OSError, match="no address"):
-        allowed_address("shop.example", 443, lambda *_: [], private=False)
+        allowed_addresses("shop.example", 443, lambda *_: [], private=False)
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,3 @@ def test_without_tls_only_where_it_is_allowed() -> None:
 )
 def test_the_port_of_a_url(url: str, port: int) -> None:
     assert port_of(check_url(url, private=True)) == port
-
-
-def test_of_several_addresses_the_first_is_the_one_that_the_system_prefers() -> None:
-    assert allowed_address("shop.example", 443, lambda *_: ["2606:2800:220:1::1", "8.8.8.8"], private=False) == (
-        "2606:2800:220:1::1"
-    )
