@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from ledger.clock import Clock, utc_now
 from ledger.storage import Cursor, Database
@@ -22,6 +23,16 @@ WEBHOOKS = "The queue of webhooks"
 MAX_LAG = timedelta(seconds=30)
 
 _ASKED = 20  # events, of which the first that says when it was recorded is enough
+_SEE_BACKUPS = "A failover or a restore may have lost events: see docs/operations.md on backups."
+
+
+class Watched(Protocol):
+    """A follower of this process. ``stands``: it does not go on, as the log is not what it was, or can't be read."""
+
+    name: str
+    stands: bool
+
+    def is_alive(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +82,11 @@ class Health:
         self._max_lag = max_lag
         self._signs = signs
         self._clock = clock
-        self._watched: dict[str, Callable[[], bool]] = {}
+        self._watched: list[Watched] = []
 
-    def watch(self, follows: Callable[[], bool], name: str = TREE) -> None:
+    def watch(self, follower: Watched) -> None:
         """From now on this process can't serve without this follower of its own."""
-        self._watched[name] = follows
+        self._watched.append(follower)
 
     def problem(self) -> str | None:
         """What keeps a command from working on this database; ``None`` when nothing does. Raises StorageUnavailable."""
@@ -83,10 +94,12 @@ class Health:
 
     def symptoms(self) -> Iterator[Symptom]:
         """What keeps the ledger from serving as it should. May raise StorageUnavailable."""
-        for name, follows in self._watched.items():
-            if not follows():
-                what = f"The follower of {in_sentence(name)} has ended."
+        for own in self._watched:
+            if not own.is_alive():
+                what = f"The follower of {in_sentence(own.name)} has ended."
                 yield Symptom(what, "Start this process again; its log says why.")
+            elif own.stands:
+                yield Symptom(f"{own.name} stands still.", f"The log of this process says why. {_SEE_BACKUPS}")
         problem = self.problem()
         if problem is not None:
             yield Symptom(problem, "Until then nothing else can be looked at.")
@@ -97,7 +110,7 @@ class Health:
                 other = f"another event at {follower.position:,} than the log: it was cut off there, or changed"
                 yield Symptom(
                     f"{follower.name} has {cut if follower.position > follower.head else other}.",
-                    "A failover or a restore may have lost events: see docs/operations.md on backups.",
+                    _SEE_BACKUPS,
                 )
             elif follower.behind > self._max_lag:
                 waits = f"{follower.head - follower.position:,} events behind, the first of which has waited"

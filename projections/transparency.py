@@ -176,7 +176,7 @@ class Follower:
     def _needed(self, cursor: Cursor, tree: CompactRange, checkpoint: Checkpoint) -> bool:
         """Whether there is no checkpoint of the tree by all the keys that says as much as this one.
 
-        Raises NotProven when the tree is not the last one's, grown.
+        Raises NotProven when the tree is not the last one's, grown, or the log another than the one that was signed.
 
         What this process saw before counts as well: a database that was set back has lost its later checkpoints, too.
         """
@@ -189,11 +189,13 @@ class Follower:
         if found is None:
             return True
         last, note = found
+        if last.origin != self._origin:
+            raise NotProven(f"What was signed is the log {last.origin}, and not {self._origin}: nothing is signed.")
         self._last = last
         keys = [signer.verifier for signer in self._signers]
         signed = all(any(key.made(signature) for signature in note.signatures) for key in keys)
         says_less = len(last.extensions) < len(checkpoint.extensions)
-        return last.size < tree.size or last.origin != self._origin or says_less or not signed
+        return last.size < tree.size or says_less or not signed
 
     def _is_early(self, cursor: Cursor, now: datetime) -> bool:
         """Whether another follower has signed only just now: several would sign several times as often."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from typing import Protocol
 
@@ -32,53 +32,67 @@ class Steps(Protocol):
         """Follows for one batch; answers whether there may be more to follow at once."""
 
 
-def keep_following(follower: Steps, stopped: Event, name: str = TREE) -> None:
-    """Follows until it is stopped. An outage is waited out, and a log that was changed is told again and again."""
-    while not stopped.is_set():
-        pause = POLL_SECONDS
-        try:
-            if follower.step():
-                continue
-        except StorageUnavailable as error:
-            _log.warning("%s waits for the database: %s", in_sentence(name), error)
-        except (NotProven, MalformedProof, PoisonEvent) as error:
-            _log.error("%s stands still: %s", in_sentence(name), error)
-            pause = ALARM_SECONDS
-        stopped.wait(pause)
-
-
 class Following(Thread):
-    """A thread that follows. It ends when it is stopped, or by an error that nobody thought of, which it logs.
-
-    Then it has ``failed``, and ``then`` is called.
+    """A thread that follows. An outage is waited out; where the log is not what it was, or can't be read, it ``stands``
+    still, and says so again and again. It ends when it is stopped, or by an error that nobody thought of, which it
+    logs: then it has ``failed``, and ``then`` is called.
     """
 
-    def __init__(self, follower: Steps, name: str = TREE, *, then: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        follower: Steps,
+        name: str = TREE,
+        *,
+        then: Callable[[], object] = lambda: None,
+        stopped: Event | None = None,
+    ) -> None:
         super().__init__(name=name, daemon=True)
+        self.stands = False
         self.failed = False
+        self.stopped = stopped or Event()
         self._follower = follower
         self._then = then
-        self._stopped = Event()
 
     def run(self) -> None:
         """Follows."""
         try:
-            keep_following(self._follower, self._stopped, self.name)
+            while not self.stopped.is_set():
+                pause = self._pause()
+                if pause:
+                    self.stopped.wait(pause)
         except Exception:
             _log.critical("the follower of %s has ended", in_sentence(self.name), exc_info=True)
             self.failed = True
             self._then()
 
-    def stop(self) -> None:
-        """Ends the thread after the step that it is in. One that has not begun takes none."""
-        self._stopped.set()
-        if self.is_alive():  # a signal ends a worker also while it starts its threads
-            self.join(_STOP_SECONDS)
+    def _pause(self) -> float:
+        """Takes a step, and answers how long to wait for the next, in seconds."""
+        try:
+            more = self._follower.step()
+        except StorageUnavailable as error:
+            _log.warning("%s waits for the database: %s", in_sentence(self.name), error)
+            return POLL_SECONDS
+        except (NotProven, MalformedProof, PoisonEvent) as error:
+            _log.error("%s stands still: %s", in_sentence(self.name), error)
+            self.stands = True
+            return ALARM_SECONDS
+        self.stands = False
+        return 0 if more else POLL_SECONDS
 
 
-def beside(runtime: Runtime, then: Callable[[], object] = lambda: None) -> list[Following]:
-    """What a process that keeps a ledger follows the log for, beside its transparency log; ``then``: see Following."""
+def stop(following: Sequence[Following]) -> None:
+    """Ends each after the step that it is in, all at the same time. One that has not begun takes none."""
+    for each in following:
+        each.stopped.set()
+    for each in following:
+        if each.is_alive():  # a signal ends a worker also while it starts its threads
+            each.join(_STOP_SECONDS)
+
+
+def followings(runtime: Runtime, then: Callable[[], object] = lambda: None) -> list[Following]:
+    """What a process that keeps a ledger follows the log for; ``then``: see Following."""
     return [
+        Following(runtime.follower(), then=then),
         Following(runtime.search_follower(), SEARCH, then=then),
         Following(runtime.deliverer(), WEBHOOKS, then=then),
     ]
@@ -94,9 +108,8 @@ def follow(ctx: click.Context, session: Session, once: bool) -> None:
     threads: list[Following] = []
     with build(session.settings) as runtime:
         runtime.require_ready()
-        follower = runtime.follower()
         if once:
-            for steps in (follower.step, runtime.search_follower().step):
+            for steps in (runtime.follower().step, runtime.search_follower().step):
                 while steps():
                     pass
         else:
@@ -105,14 +118,11 @@ def follow(ctx: click.Context, session: Session, once: bool) -> None:
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, lambda *_: stopped.set())
             session.say("Following the log. Stop with Ctrl-C.")
-            threads = beside(runtime, stopped.set)
+            threads = followings(runtime, stopped.set)
             for thread in threads:
                 thread.start()
-            try:
-                keep_following(follower, stopped)
-            finally:
-                for thread in threads:
-                    thread.stop()
+            stopped.wait()
+            stop(threads)
         sizes = runtime.services.health.log_sizes()
     session.say(f"The tree has {sizes.tree:,} events; the latest checkpoint covers {sizes.checkpoint:,}.")
     if any(thread.failed for thread in threads):

@@ -24,7 +24,7 @@ from ledger.settings import Settings
 from projections.watcher import Watcher
 from scripts.bootstrap import Runtime, build, check_extras, token_verifier
 from scripts.context import Session, WholeNumber, pass_session
-from scripts.follow import Following, beside
+from scripts.follow import Following, followings, stop
 from scripts.gateway import warnings_about
 from scripts.log_keys import with_log_keys
 from scripts.logs import PropagatingLogger, log_to_stderr
@@ -97,16 +97,15 @@ class Server(BaseApplication):  # type: ignore[misc]
     def _worker_ready(self, worker: Any) -> None:
         self._worker = worker
         if self._runtime is not None:
-            self._following = [Following(self._runtime.follower()), *beside(self._runtime)]
+            self._following = followings(self._runtime)
             for each in self._following:
-                self._runtime.services.health.watch(each.is_alive, each.name)
+                self._runtime.services.health.watch(each)
                 each.start()
         if worker.age == 1:  # workers are numbered for ever: said once, when requests are really answered
             self._announce(_url(worker.sockets[0].getsockname()))
 
     def _worker_gone(self, _server: Any, _worker: Any) -> None:
-        for each in self._following:
-            each.stop()
+        stop(self._following)
         if self._runtime is not None:
             self._runtime.close()
 

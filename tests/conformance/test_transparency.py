@@ -232,6 +232,17 @@ def test_a_tree_that_does_not_continue_its_checkpoint_is_not_signed(store: Store
     assert checkpoint(store).size == 300
 
 
+def test_a_log_that_was_signed_is_not_signed_as_another(store: Store) -> None:
+    append(store, 3)
+    follow(store, KEY)
+    other = Follower(store.database, [KEY], "log.example/2", clock=TickingClock())
+    for count in (0, 1):
+        append(store, count)
+        with pytest.raises(NotProven, match=rf"is the log {ORIGIN}, and not log\.example/2"):
+            other.step()
+    assert checkpoint(store).size == 3
+
+
 def test_a_tree_that_is_shorter_than_its_checkpoint_is_not_signed(store: Store) -> None:
     append(store, 5)
     follow(store, KEY)
