@@ -52,7 +52,8 @@ class AuditRoutes:
         """Events of the log, in order of position
 
         Positions begin at 1 and have no gaps. As long as the Link header leads on, there are more: of a filter that
-        matches little, a page may be short or even empty before that. Bodies are what is stored, to the byte.
+        matches little, a page may be short or even empty before that. Bodies are what is stored, to the byte; one that
+        was written over in the database, and is no JSON object any more, is there as a string.
         """
         self._callers.auditor()
         sent = checked(request.args, _CHECKS)

@@ -91,5 +91,5 @@ def stream_answer(log: LogReads, places: Places, after: int) -> Response:
 
 
 def _line(event: RecordedEvent) -> str:
-    # One line is enough: the JSON of stored bodies has no line breaks but escaped ones.
-    return f"id: {event.position}\nevent: {event.type}\ndata: {rendered(event)}\n\n"
+    name = "".join(event.type.splitlines())  # which somebody may have written over as well
+    return f"id: {event.position}\nevent: {name}\ndata: {rendered(event)}\n\n"

@@ -197,7 +197,7 @@ class _Standing(Collector):
         yield GaugeMetricFamily("ledger_view_findings", told, findings)
 
     def _positions(self) -> Iterator[Metric]:
-        up = GaugeMetricFamily("ledger_storage_up", "Whether the database answers.")
+        up = GaugeMetricFamily("ledger_storage_up", "Whether the database answers, and with what can be read.")
         try:
             standing = self._health.standing()
         except StorageUnavailable:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Transcoder
-from eventsourcing.utils import Environment, EnvType
+from eventsourcing.utils import Environment, EnvType, TopicError
 
 from ledger.actor import Actor, Cause
 from ledger.attempts import Attempts
@@ -27,9 +27,10 @@ from ledger.errors import (
     StorageUnavailable,
     UnknownOrder,
     UnknownPayment,
+    UnreadableEvent,
     VersionMismatch,
 )
-from ledger.events import Event, PaymentRecorded
+from ledger.events import UNREADABLE, Event, PaymentRecorded
 from ledger.leads import LeadBoard, LeadMove, board_stream
 from ledger.observer import Command
 from ledger.order import Order, buyer_of, order_stream, place_order
@@ -219,6 +220,9 @@ class OrderLedger(Application[str]):
             return cast("T", self.repository.get(stream, projector_func=project))
         except AggregateNotFoundError:
             return None
+        except (*UNREADABLE, TopicError) as error:
+            told = f"{type(error).__name__}: {error}"
+            raise UnreadableEvent(f"The stream {stream} has an event that can't be read: {told}.") from error
 
     def _refunded_before(self, order_id: int, receipt: Receipt) -> RefundOutcome:
         """The refund that a receipt is for, as it was answered then."""

@@ -118,6 +118,9 @@ class LeadStatusesArranged(Event):
 ORDER_EVENTS: tuple[type[Event], ...] = (OrderCreated, StatusChanged, PaymentRecorded)
 EVENT_TYPES: tuple[type[Event], ...] = (*ORDER_EVENTS, LeadStatusesArranged)
 
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""How bodies that are not what their type says show themselves to whoever reads them."""
+
 for _event_type in EVENT_TYPES:
     register_topic(_event_type.TOPIC, _event_type)
 

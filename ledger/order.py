@@ -153,8 +153,13 @@ class Order:
 
     @classmethod
     def project(cls, order: Order | None, events: Iterable[Event]) -> Order | None:
-        """The order after ``events``, starting from ``order`` (``None``: from nothing)."""
+        """The order after ``events``, starting from ``order`` (``None``: from nothing).
+
+        Raises ValueError or TypeError where they are not what one order can record.
+        """
         for event in events:
+            if event.originator_version != (0 if order is None else order.version) + 1:
+                raise ValueError(f"before version {event.originator_version} of {event.originator_id} one is missing")
             if order is None:
                 order = cls.started(event)
             else:

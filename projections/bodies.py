@@ -10,14 +10,13 @@ import json
 from typing import Literal, Union, cast
 
 from msgspec import MsgspecError, Struct, convert, defstruct
-from msgspec.json import Decoder
+from msgspec.json import Decoder, decode
 
-from ledger.events import EVENT_TYPES, Event, upcast
+from ledger.events import EVENT_TYPES, UNREADABLE, Event, upcast
 from ledger.storage.log import Event as StoredEvent
 from projections.view import EventFacts
 
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""How bodies that are not what their type says show themselves to whoever reads them."""
+NOBODY = -1
 
 
 class Actor(Struct, gc=False):
@@ -148,6 +147,15 @@ _LINES: Decoder[EventFacts] = Decoder(Union[tuple(each.kind for each in _FACTS.v
 def facts_of(event: StoredEvent) -> EventFacts:
     """The event with its body decoded, in its type's present shape. Raises ValueError when it is none of that type."""
     return _FACTS[event.type](event.stream, event.version, event.body)
+
+
+def owner_of(created: StoredEvent) -> int:
+    """Whose order its first event makes it, or NOBODY's where that can't be read: it is for who may see all orders."""
+    try:
+        owner = decode(created.body)["user_id"]
+    except (MsgspecError, *UNREADABLE):
+        return NOBODY
+    return owner if isinstance(owner, int) else NOBODY
 
 
 def facts_of_lines(lines: str) -> list[EventFacts] | None:

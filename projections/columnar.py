@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from ledger.events import UNREADABLE
 from ledger.order import STREAM_PREFIX
 from ledger.storage import Cursor
 from ledger.storage.log import RecordedEvent
 from ledger.storage.recorder import read_log
 from ledger.storage.tables import Row
-from projections.bodies import UNREADABLE
 from projections.live import LiveSet
 
 EVENT_COLUMNS = (

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from ledger.clock import Clock, utc_now
+from ledger.errors import MalformedProof, StorageUnavailable
+from ledger.events import UNREADABLE
 from ledger.storage import Cursor, Database
 from ledger.transparency.lines import recorded_at
 from projections.compare import Finding
@@ -94,6 +97,10 @@ class Health:
 
     def symptoms(self) -> Iterator[Symptom]:
         """What keeps the ledger from serving as it should. May raise StorageUnavailable."""
+        with _understood():
+            yield from self._symptoms()
+
+    def _symptoms(self) -> Iterator[Symptom]:
         for own in self._watched:
             if not own.is_alive():
                 what = f"The follower of {in_sentence(own.name)} has ended."
@@ -123,11 +130,12 @@ class Health:
 
     def view_findings(self) -> Sequence[Finding]:
         """What the newest rows of the views differ in from the log, see check_newest. Raises StorageUnavailable."""
-        return list(check_newest(self._database))
+        with _understood():
+            return list(check_newest(self._database))
 
     def complaints(self) -> Iterator[Symptom]:
         """What is wrong with telling others by webhooks, which does not keep the ledger from serving."""
-        with self._database.read() as cursor:
+        with _understood(), self._database.read() as cursor:
             endpoints = registered(cursor)
             [(head,)] = cursor.execute("SELECT coalesce(max(position), 0) FROM events")
             states = [self._state(cursor, each.id, each.id, each.position, head) for each in endpoints]
@@ -160,18 +168,18 @@ class Health:
         Raises StorageUnavailable.
         """
         sizes = log_sizes(self._database)  # not within: that would take a second connection, and keep one meanwhile
-        with self._database.read() as cursor:
+        with _understood(), self._database.read() as cursor:
             return self._states(cursor, sizes)
 
     def standing(self) -> Standing:
         """How everything stands. Raises StorageUnavailable."""
         sizes = log_sizes(self._database)  # not within, as for the followers
-        with self._database.read() as cursor:
+        with _understood(), self._database.read() as cursor:
             states = self._states(cursor, sizes)
             [(signed,)] = cursor.execute("SELECT max(signed_at) FROM log_checkpoints")
             rows = cursor.execute("SELECT view_name, position FROM rebuilds WHERE role = 'next'")
             endpoints = registered(cursor)
-        age = None if signed is None else max(timedelta(0), self._clock() - datetime.fromisoformat(signed))
+            age = None if signed is None else max(timedelta(0), self._clock() - datetime.fromisoformat(signed))
         return Standing(sizes, states, age, dict[str, int]((view, position) for view, position in rows), endpoints)
 
     def head(self) -> int:
@@ -198,6 +206,16 @@ class Health:
         moment = _waiting_since(cursor, position) if position < head else None
         behind = timedelta(0) if moment is None else max(timedelta(0), self._clock() - moment)
         return FollowerState(name, slug, position, head, behind, astray or position > head)
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Of a database that holds what no release has written nothing can be told, as of one that does not answer."""
+    try:
+        yield
+    except (*UNREADABLE, MalformedProof) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise StorageUnavailable(f"The database holds what can't be read: {told}.") from error
 
 
 def _waiting_since(cursor: Cursor, position: int) -> datetime | None:

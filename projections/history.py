@@ -12,18 +12,17 @@ from msgspec.json import decode
 
 from ledger.actor import Actor
 from ledger.errors import UnreadableEvent
-from ledger.events import EVENT_TYPES, OrderCreated, upcast
+from ledger.events import EVENT_TYPES, UNREADABLE, OrderCreated, upcast
 from ledger.order import order_stream
 from ledger.payments.payment import Payment
 from ledger.statuses import Status
 from ledger.storage import Database
 from ledger.storage.log import COLUMNS, RecordedEvent
-from projections.bodies import UNREADABLE
+from projections.bodies import owner_of
 
 _TYPES = {type.TOPIC: type for type in EVENT_TYPES}
 _COMMON = frozenset({"originator_id", "originator_version", "timestamp", "actor", "cause"})
 _UNREADABLE = (MsgspecError, *UNREADABLE)
-_NOBODY = -1
 _UNTOUCHED: Mapping[str, Any] = {name: value for name, value in Payment().totals(0).items() if name != "records"}
 
 
@@ -71,7 +70,7 @@ class HistoryReads:
         with self._database.read() as cursor:
             rows = cursor.execute(query, (order_stream(order_id),))
         events = [RecordedEvent(*row) for row in rows]
-        if not events or not reader.may_see(_owner(events[0])):
+        if not events or not reader.may_see(owner_of(events[0])):
             return None
         return entries(events)
 
@@ -93,15 +92,6 @@ def entries(events: Sequence[RecordedEvent]) -> list[HistoryEntry]:
             raise UnreadableEvent(f"The event at {event.place} can't be read: {told}.") from error
         state = history[-1].state
     return history
-
-
-def _owner(created: RecordedEvent) -> int:
-    """Whose order it is, or nobody's when that can't be read: then it is for those who may see every order."""
-    try:
-        owner = decode(created.body)["user_id"]
-    except _UNREADABLE:
-        return _NOBODY
-    return owner if isinstance(owner, int) else _NOBODY
 
 
 def _entry(event: RecordedEvent, before: Mapping[str, Any]) -> HistoryEntry:

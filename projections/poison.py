@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from eventsourcing.persistence import DataError, IntegrityError
 
 from ledger.errors import LedgerError
+from ledger.events import UNREADABLE
 from ledger.storage import Cursor
 from ledger.storage.log import RecordedEvent
 from ledger.storage.tables import Row, Table
-from projections.bodies import UNREADABLE, facts_of
+from projections.bodies import facts_of
 from projections.view import Change, Insert, Key, View
 
 UNFOLDABLE = (*UNREADABLE, IntegrityError, DataError)

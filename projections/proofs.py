@@ -15,7 +15,7 @@ from ledger.transparency.merkle import HASH_SIZE, consistency_proof, inclusion_p
 from ledger.transparency.notes import Note
 from ledger.transparency.proofs import LogProof
 from ledger.transparency.tiles import TILE_WIDTH, Tile, encode_bundle
-from projections.bodies import facts_of
+from projections.bodies import owner_of
 from projections.tree import latest_note, node_reader, read_tile, read_tree
 
 _EVENTS = f"SELECT {COLUMNS} FROM events WHERE position > ? AND position <= ? ORDER BY position"
@@ -65,7 +65,7 @@ class ProofReads:
         """Every event of an order with its proof, oldest first; ``None`` when this reader may see no such order."""
         with self._database.snapshot() as cursor:
             events = [RecordedEvent(*row) for row in cursor.execute(_STREAM, (order_stream(order_id),))]
-            if not events or not reader.may_see(facts_of(events[0]).body.user_id):
+            if not events or not reader.may_see(owner_of(events[0])):
                 return None
             return _all_proven(cursor, events)
 
@@ -102,7 +102,7 @@ def _all_proven(cursor: Cursor, events: Sequence[RecordedEvent]) -> list[ProvenE
 
 def _proven(cursor: Cursor, event: RecordedEvent, note: str | None) -> ProvenEvent:
     proof = None
-    if note is not None and event.position <= (size := _size(note)):
+    if note is not None and 0 < event.position <= (size := _size(note)):
         index = event.position - 1
         hashes = inclusion_proof(node_reader(cursor), index, size)
         proof = str(LogProof(index, tuple(hashes), note.encode()))

@@ -9,14 +9,13 @@ from itertools import islice
 from eventsourcing.persistence import IntegrityError
 
 from ledger.errors import NotRestorable
-from ledger.events import EVENT_TYPES
+from ledger.events import EVENT_TYPES, UNREADABLE
 from ledger.storage import Cursor, Database
 from ledger.storage.log import COLUMNS, PAYMENT_INTENTS, RecordedEvent
 from ledger.storage.schema import advance_order_ids
 from ledger.storage.tables import Row
 from ledger.transparency.chain import Chain
 from ledger.transparency.checkpoints import Checkpoint
-from projections.bodies import UNREADABLE
 from projections.live import LiveSet, live_set, writes_of
 from projections.store import VIEWS
 

@@ -17,7 +17,7 @@ from msgspec import MsgspecError, Struct
 from msgspec.json import Decoder
 
 from ledger.cart import amount_of
-from ledger.events import EVENT_TYPES, upcast
+from ledger.events import EVENT_TYPES, UNREADABLE, upcast
 from ledger.leads import LEAD_STATUSES, board_stream
 from ledger.order import order_id_of, order_stream
 from ledger.payments.gateway import PaymentKind, PaymentNotice
@@ -26,7 +26,6 @@ from ledger.statuses import TRANSITIONS, Status
 from ledger.storage.log import RecordedEvent
 from ledger.transparency.lthash import LtHash
 from projections.attested import attested_line
-from projections.bodies import UNREADABLE
 from projections.digest import OrderDigest, order_line
 from projections.orders import created_document
 

@@ -120,10 +120,10 @@ class _Leaves:
 
 def _stored_notes(cursor: Cursor, keys: Collection[VerifierKey], findings: Findings) -> list[tuple[str, bytes]]:
     """The checkpoints of the database that a key has signed; those of former keys are left out, but not the latest."""
-    rows = cursor.execute("SELECT size, note FROM log_checkpoints ORDER BY size")
-    notes = [(f"stored checkpoint of {size}", note.encode()) for size, note in rows]
-    odd = (size for size, note in rows if not _is_of(size, note))
-    findings.add(f"stored checkpoint of {size}: it is not of that size" for size in odd)
+    rows = cursor.execute("SELECT size, root, note FROM log_checkpoints ORDER BY size")
+    notes = [(f"stored checkpoint of {size}", note.encode()) for size, _, note in rows]
+    odd = (size for size, root, note in rows if not _is_of(size, root, note))
+    findings.add(f"stored checkpoint of {size}: it is not of that size and root" for size in odd)
     ours = [named for named in notes[:-1] if _signed_by(named[1], keys)] + notes[-1:]
     if len(ours) < len(notes):
         findings.remarks.append(f"{len(notes) - len(ours)} stored checkpoints are of keys that were not given")
@@ -138,11 +138,12 @@ def _cosigned_notes(cursor: Cursor, witnesses: Sequence[VerifierKey]) -> Iterato
             yield f"the checkpoint that {witness.name} has cosigned", note.encode()
 
 
-def _is_of(size: int, note: str) -> bool:
+def _is_of(size: int, root: bytes, note: str) -> bool:
     try:
-        return Checkpoint.parse(Note.parse(note.encode()).text).size == size
+        told = Checkpoint.parse(Note.parse(note.encode()).text)
     except MalformedProof:
         return True  # which is then found to be wrong
+    return (told.size, told.root) == (size, root)
 
 
 def _signed_by(note: bytes, keys: Collection[VerifierKey]) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ledger.errors import LedgerError, SettingsError
+from ledger.events import UNREADABLE
 from projections.check import check
 from projections.health import Symptom
 from projections.watcher import Watcher
@@ -125,3 +126,5 @@ def _faults(look: Callable[[], list[str]]) -> list[str]:
         return look()
     except (SettingsError, LedgerError, OSError) as error:
         return [str(error)]
+    except UNREADABLE as error:
+        return [f"What is stored can't be read: {type(error).__name__}: {error}."]

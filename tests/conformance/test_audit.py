@@ -9,6 +9,7 @@ import pytest
 from ledger.actor import Actor, Cause
 from ledger.cart import CartItem
 from ledger.statuses import Status
+from ledger.storage.log import RecordedEvent
 from projections import log
 from projections.history import HistoryEntry, HistoryReads, as_of
 from projections.log import LogReads, Wanted
@@ -65,6 +66,34 @@ def test_filters(busy: Store, wanted: Wanted, expected: list[int], scanned: int)
         pages = positions(busy, wanted, limit, scanned)
         assert [position for page in pages for position in page] == expected
         assert max(map(len, pages)) <= limit
+
+
+@pytest.mark.parametrize("body", ["not json", '{"actor":{"user":"x"}}', '{"a":"\\u0000"}', "[" * 100_000])
+def test_an_event_that_was_written_over_keeps_no_other_from_being_found(busy: Store, body: str) -> None:
+    with busy.database.write() as cursor:
+        cursor.execute("UPDATE events SET body = ? WHERE position = 3", (body,))
+    [found] = positions(busy, Wanted(user=CUSTOMER.user), 10)
+    assert found == [1]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "not json",
+        "[]",
+        "null",
+        "",
+        '{"a":1} {"b":2}',
+        "x\n\nid: 9\ndata: {}",
+        '{"a":\n1}',
+        '{"a":\r1}',
+        "[" * 9999,
+    ],
+)
+def test_a_body_that_is_no_object_in_a_line_is_a_string(body: str) -> None:
+    line = log.rendered(RecordedEvent(3, "order-1", 2, "StatusChanged", body))
+    assert json.loads(line)["body"] == body
+    assert len(line.splitlines()) == 1
 
 
 def test_a_page_looks_through_no_more_than_it_may(busy: Store) -> None:

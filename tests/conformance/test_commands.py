@@ -19,6 +19,7 @@ from ledger.errors import (
     MoveNotAllowed,
     MoveNotInTable,
     UnknownOrder,
+    UnreadableEvent,
     VersionMismatch,
 )
 from ledger.leads import LeadMove
@@ -146,6 +147,29 @@ def test_a_stale_version_is_refused(store: Store) -> None:
 
 
 AUDITOR_OWNER = Actor(1, Role.AUDITOR)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE events SET body = 'x' WHERE version = 1",
+        "UPDATE events SET body = '[]' WHERE version = 2",
+        "UPDATE events SET body = replace(body, '\"declined\"', '\"mislaid\"') WHERE version = 2",
+        "UPDATE events SET type = 'OrderMislaid' WHERE version = 2",
+        "UPDATE events SET version = 3 WHERE version = 2",
+        "DELETE FROM events WHERE version = 1",
+    ],
+)
+def test_on_an_order_with_an_altered_event_nothing_is_done(store: Store, change: str) -> None:
+    place(store)
+    store.ledger.change_status(1, Status.DECLINED, actor=STAFF, cause=Cause())
+    with store.database.write() as cursor:
+        cursor.execute(change)
+    with pytest.raises(UnreadableEvent, match="order-1"):
+        store.ledger.change_status(1, Status.PENDING, actor=STAFF, cause=Cause())
+    with pytest.raises(UnreadableEvent, match="order-1"):
+        store.ledger.refund_order(1, None, actor=STAFF, cause=Cause())
+    assert head(store) == 2
 
 
 def test_the_history_tells_all(store: Store) -> None:

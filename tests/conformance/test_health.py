@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ledger.actor import Cause
-from ledger.errors import NotProven
+from ledger.errors import NotProven, StorageUnavailable
 from ledger.statuses import Status
 from ledger.storage import Database, open_database
 from projections.health import Health
@@ -156,6 +156,31 @@ def test_a_view_that_is_not_at_the_end_of_the_log(store: Store, statement: str, 
 def test_a_schema_that_is_not_this_release_s_is_said_first_and_alone(store: Store) -> None:
     plant(store, "DROP TABLE log_attested")
     assert [line.partition(":")[0] for line in told(health(store))] == ["The schema is a former release's"]
+
+
+ENDPOINT = """INSERT INTO webhook_endpoints
+    (id, url, secret, former_secret, former_until, types, position, disabled, delivered, created_at)
+    VALUES ('ep_0', '', '', '', '', '[', 0, '', 0, '')"""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM followed",
+        "UPDATE log_checkpoints SET signed_at = 'zzz'",
+        ENDPOINT,
+    ],
+)
+def test_of_what_no_release_has_written_it_is_said_that_it_can_not_be_read(store: Store, statement: str) -> None:
+    make_busy(store)
+    follow(store, KEY)
+    plant(store, statement)
+    looking = Health(store.database, signs=True)
+    with pytest.raises(StorageUnavailable, match="holds what can't be read"):
+        looking.standing()
+    if "followed" in statement:
+        with pytest.raises(StorageUnavailable, match="holds what can't be read"):
+            list(looking.symptoms())
 
 
 def test_a_body_without_a_time_has_waited_for_nobody_knows_how_long(store: Store) -> None:

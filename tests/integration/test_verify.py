@@ -172,6 +172,10 @@ DATABASE_CASES: dict[str, tuple[list[str], str]] = {
         ],
         "position 9 (order-1 version 9): this is not the event that was logged here",
     ),
+    "the root beside a checkpoint": (
+        ["UPDATE log_checkpoints SET root = (SELECT hashes FROM log_tiles WHERE level = 0)"],
+        f"stored checkpoint of {EVENTS}: it is not of that size and root",
+    ),
     "the orders that are served": (
         ["UPDATE orders SET status = 'shipped' WHERE order_id = 4"],
         "the orders that are served have state",

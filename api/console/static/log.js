@@ -17,19 +17,19 @@ function cell(row, text, className) {
 }
 
 function show(event) {
-  const { actor = {}, cause = {}, timestamp = "" } = event.body;
+  const { actor, cause, timestamp } = event.body;  // any of which somebody may have written over
   const row = document.createElement("tr");
   row.className = "new";
   const link = document.createElement("a");
   link.href = `${location.pathname}/${event.position}`;
   link.textContent = event.position;
   cell(row, "", "number").append(link);
-  cell(row, timestamp.slice(0, 19).replace("T", " "));
+  cell(row, String(timestamp ?? "").slice(0, 19).replace("T", " "));
   cell(row, event.stream);
   cell(row, event.version, "number");
   cell(row, event.type);
-  cell(row, [actor.role, actor.user].filter((part) => part != null).join(" "));
-  cell(row, cause.reason ?? cause.stripe_event_id ?? cause.request_id ?? "", "why");
+  cell(row, [actor?.role, actor?.user].filter((part) => part != null).join(" "));
+  cell(row, cause?.reason ?? cause?.stripe_event_id ?? cause?.request_id ?? "", "why");
   events.prepend(row);
   while (events.rows.length > SHOWN) events.rows[SHOWN].remove();
 }

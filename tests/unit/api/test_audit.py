@@ -174,6 +174,16 @@ def test_what_comes_is_sent_once_and_silence_is_broken(client: Any, alice: Any, 
     assert all(part.endswith("\n\n") for part in parts)
 
 
+def test_what_was_written_over_an_event_is_no_part_of_the_stream(runtime: Any, auditor: Any, five: list[int]) -> None:
+    forged = "\n\nid: 999\nevent: evil\ndata: {}\n\n"
+    with runtime.database.write() as cursor:
+        cursor.execute("UPDATE events SET body = ?, type = ? WHERE position = 3", (forged, f"Evil{forged}"))
+    sent = "".join(streamed(LogReads(runtime.database), Time(), 2))
+    names = [line for line in sent.splitlines() if line.startswith(("id:", "event:"))]
+    assert names[0::2] == ["id: 3", "id: 4", "id: 5"]
+    assert names[1].startswith("event: Evil")
+
+
 def test_a_process_that_stops_ends_the_stream(runtime: Any) -> None:
     time = Time()
     time.at[30.0] = lambda: setattr(time, "stopped", True)

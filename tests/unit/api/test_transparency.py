@@ -89,6 +89,21 @@ def test_tiles_that_are_not_there(log: Log, path: str) -> None:
     assert log.tile("0/000.p/3").status_code == 200
 
 
+@pytest.mark.parametrize("change", ["UPDATE events SET body = 'x'", "DELETE FROM events"])
+def test_an_altered_order_has_its_proofs(log: Log, runtime: Any, change: str) -> None:
+    """They show that what is there now is not what was signed, or that the rest is."""
+    log.grow(1)
+    cancel = {"orderId": 1, "status": "CANCELLED"}
+    assert log.client.post("/orders/status-update", headers=log.buyer, json=cancel).status_code == 200
+    log.grow(1)
+    with runtime.database.write() as cursor:
+        cursor.execute(f"{change} WHERE position = 1")
+    answer = log.client.get("/orders/1/proof", headers=log.auditor)
+    assert answer.status_code == 200
+    assert [event["version"] for event in answer.json][-1] == 2
+    assert log.client.get("/orders/1/proof", headers=log.buyer).status_code == 404
+
+
 def test_every_event_of_an_order_is_proven(log: Log) -> None:
     log.grow(5)
     body = {"orderId": 3, "status": "cancelled"}

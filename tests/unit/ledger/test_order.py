@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ledger.actor import Actor, Cause, Role
@@ -177,7 +179,9 @@ def test_impersonation_is_recorded() -> None:
 
 
 def test_a_history_of_something_else_is_refused() -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="not with OrderCreated"):
+        Order.project(None, [replace(changed(Status.PENDING, Status.CANCELLED), originator_version=1)])
+    with pytest.raises(ValueError, match="before version 2 of order-1 one is missing"):
         Order.project(None, [changed(Status.PENDING, Status.CANCELLED)])
     arranged = LeadStatusesArranged(
         originator_id="order-1",
