@@ -7,7 +7,8 @@ twice under one cause answers what the first one did.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 from eventsourcing.application import AggregateNotFoundError, Application
@@ -217,20 +218,19 @@ class OrderLedger(Application[str]):
 
     def _load(self, stream: str, project: Callable[[Any, Any], T | None]) -> T | None:
         try:
-            return cast("T", self.repository.get(stream, projector_func=project))
+            with _readable(stream):
+                return cast("T", self.repository.get(stream, projector_func=project))
         except AggregateNotFoundError:
             return None
-        except (*UNREADABLE, TopicError) as error:
-            told = f"{type(error).__name__}: {error}"
-            raise UnreadableEvent(f"The stream {stream} has an event that can't be read: {told}.") from error
 
     def _refunded_before(self, order_id: int, receipt: Receipt) -> RefundOutcome:
         """The refund that a receipt is for, as it was answered then."""
         if receipt.order_id != order_id:
             raise IdempotencyKeyReused("This Idempotency-Key was used before, for another order.")
         self._ports.observed.by.replayed()
-        [event] = self.events.get(order_stream(order_id), gt=receipt.version - 1, lte=receipt.version)
-        return RefundOutcome(order_id, cast("PaymentRecorded", event).refund, receipt.version, replayed=True)
+        with _readable(order_stream(order_id)):
+            [event] = self.events.get(order_stream(order_id), gt=receipt.version - 1, lte=receipt.version)
+            return RefundOutcome(order_id, cast("PaymentRecorded", event).refund, receipt.version, replayed=True)
 
     def _close_payment(self, order: Order) -> None:
         """Sees to it that nobody pays for an order that was paid in another way, or is given up.
@@ -257,6 +257,16 @@ class OrderLedger(Application[str]):
 
     def _now(self) -> str:
         return rfc3339(self._ports.clock())
+
+
+@contextmanager
+def _readable(stream: str) -> Iterator[None]:
+    """Raises UnreadableEvent for what an altered event of the stream brings about."""
+    try:
+        yield
+    except (*UNREADABLE, TopicError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise UnreadableEvent(f"The stream {stream} has an event that can't be read: {told}.") from error
 
 
 def _check_amount(name: str, amount: int) -> None:

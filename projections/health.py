@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ WEBHOOKS = "The queue of webhooks"
 MAX_LAG = timedelta(seconds=30)
 
 _ASKED = 20  # events, of which the first that says when it was recorded is enough
+_NOT_UNDERSTOOD = (*UNREADABLE, MalformedProof)
+_log = logging.getLogger(__name__)
 _SEE_BACKUPS = "A failover or a restore may have lost events: see docs/operations.md on backups."
 
 
@@ -97,8 +100,12 @@ class Health:
 
     def symptoms(self) -> Iterator[Symptom]:
         """What keeps the ledger from serving as it should. May raise StorageUnavailable."""
-        with _understood():
+        try:
             yield from self._symptoms()
+        except _NOT_UNDERSTOOD as error:  # whatever was found before it has been told
+            _log.error("how the ledger stands can't be read", exc_info=True)
+            told = f"The log says more, and perhaps `order-ledger verify`: {type(error).__name__}: {error}."
+            yield Symptom("The database holds what can't be read.", told)
 
     def _symptoms(self) -> Iterator[Symptom]:
         for own in self._watched:
@@ -111,7 +118,7 @@ class Health:
         if problem is not None:
             yield Symptom(problem, "Until then nothing else can be looked at.")
             return
-        for follower in self.followers():
+        for follower in self._followers():
             if follower.astray:
                 cut = f"{follower.position:,} events, and the log ends at {follower.head:,}: it was cut off at its end"
                 other = f"another event at {follower.position:,} than the log: it was cut off there, or changed"
@@ -125,8 +132,10 @@ class Health:
                     f"{follower.name} is {waits} for {follower.behind.total_seconds():,.0f} seconds.",
                     "`order-ledger serve` and `order-ledger follow` keep it up; where one runs, its log says more.",
                 )
-        for finding in self.view_findings():
-            yield Symptom(f"A view is not at the log's end: {finding}.", "See `order-ledger check`.")
+        for finding in check_newest(self._database):
+            # The finding itself tells what was ordered, and anybody may ask whether the service is ready.
+            what = f"A view differs from the end of the log: {finding.subject}."
+            yield Symptom(what, f"`order-ledger check` tells all such differences; here: {finding}.")
 
     def view_findings(self) -> Sequence[Finding]:
         """What the newest rows of the views differ in from the log, see check_newest. Raises StorageUnavailable."""
@@ -167,8 +176,12 @@ class Health:
 
         Raises StorageUnavailable.
         """
+        with _understood():
+            return self._followers()
+
+    def _followers(self) -> list[FollowerState]:
         sizes = log_sizes(self._database)  # not within: that would take a second connection, and keep one meanwhile
-        with _understood(), self._database.read() as cursor:
+        with self._database.read() as cursor:
             return self._states(cursor, sizes)
 
     def standing(self) -> Standing:
@@ -213,7 +226,7 @@ def _understood() -> Iterator[None]:
     """Of a database that holds what no release has written nothing can be told, as of one that does not answer."""
     try:
         yield
-    except (*UNREADABLE, MalformedProof) as error:
+    except _NOT_UNDERSTOOD as error:
         told = f"{type(error).__name__}: {error}"
         raise StorageUnavailable(f"The database holds what can't be read: {told}.") from error
 

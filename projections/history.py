@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import takewhile
 from typing import Any
 
-from msgspec import MsgspecError, convert, to_builtins
+from msgspec import MsgspecError, convert
 from msgspec.json import decode
 
 from ledger.actor import Actor
@@ -21,7 +21,7 @@ from ledger.storage.log import COLUMNS, RecordedEvent
 from projections.bodies import owner_of
 
 _TYPES = {type.TOPIC: type for type in EVENT_TYPES}
-_COMMON = frozenset({"originator_id", "originator_version", "timestamp", "actor", "cause"})
+_COMMON = frozenset({"timestamp", "actor", "cause"})
 _UNREADABLE = (MsgspecError, *UNREADABLE)
 _UNTOUCHED: Mapping[str, Any] = {name: value for name, value in Payment().totals(0).items() if name != "records"}
 
@@ -116,9 +116,8 @@ def _body(event: RecordedEvent) -> dict[str, Any]:
     if (event.version == 1) != (event_type is OrderCreated):
         raise ValueError("an order begins with OrderCreated, and with nothing else")
     body = upcast(event_type, decode(event.body))
-    told = convert({**body, "originator_id": event.stream, "originator_version": event.version}, event_type)
-    members: dict[str, Any] = to_builtins(told)
-    return members
+    convert({**body, "originator_id": event.stream, "originator_version": event.version}, event_type)
+    return {each.name: body[each.name] for each in fields(event_type) if each.name in body}
 
 
 def as_of(history: Sequence[HistoryEntry], moment: str) -> HistoryEntry | None:

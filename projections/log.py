@@ -21,7 +21,7 @@ SCANNED = 10_000
 matches all."""
 
 _USER = "body LIKE ?"
-_BEGINNING = '{"timestamp":"' + "_" * 27 + '","actor":{"user":'
+BEGINNING = '{"timestamp":"' + "_" * 27 + '","actor":{"user":'
 """Of every body, as LIKE has it. A query of their JSON would end at one that was written over and is none any more."""
 
 
@@ -78,7 +78,7 @@ class LogReads:
                 yield lines.encode()
 
     def _query(self, after: int, stop: int, wanted: Wanted) -> tuple[str, list[object]]:
-        by_user = None if wanted.user is None else f"{_BEGINNING}{wanted.user},%"
+        by_user = None if wanted.user is None else f"{BEGINNING}{wanted.user},%"
         filters: dict[str, object] = {"type = ?": wanted.type, "stream = ?": wanted.stream, _USER: by_user}
         given: dict[str, object] = {"position > ?": after, "position <= ?": stop}
         given |= {condition: value for condition, value in filters.items() if value is not None}

@@ -20,6 +20,7 @@ from ledger.transparency.checkpoints import Checkpoint
 from ledger.transparency.keys import SignerKey
 from ledger.transparency.leaf import event_leaf
 from ledger.transparency.merkle import CompactRange, tree_root
+from ledger.transparency.notes import Note
 from projections.attested import attest_anew, attest_since, read_attested
 from projections.live import LiveViews
 from projections.store import VIEWS
@@ -169,6 +170,16 @@ class Follower:
         self._reached("published")
         return checkpoint if needed else None
 
+    def check_origin(self) -> None:
+        """Raises NotProven when this follower would sign another log than the one that was signed."""
+        with self._database.read() as cursor:
+            self._check_origin(latest_checkpoint(cursor))
+
+    def _check_origin(self, found: tuple[Checkpoint, Note] | None) -> None:
+        if self._signers and found is not None and found[0].origin != self._origin:
+            told = f"What was signed is the log {found[0].origin}, and not {self._origin}"
+            raise NotProven(f"{told}: nothing is signed. LEDGER_LOG_ORIGIN, or the key's name, has to be the former.")
+
     def _has_more_to_say(self, sizes: LogSizes) -> bool:
         """Whether the last checkpoint was signed before it could say anything of the orders, and now could."""
         return sizes.attested == sizes.tree and self._last is not None and not self._last.extensions
@@ -188,9 +199,8 @@ class Follower:
                 )
         if found is None:
             return True
+        self._check_origin(found)
         last, note = found
-        if last.origin != self._origin:
-            raise NotProven(f"What was signed is the log {last.origin}, and not {self._origin}: nothing is signed.")
         self._last = last
         keys = [signer.verifier for signer in self._signers]
         signed = all(any(key.made(signature) for signature in note.signatures) for key in keys)

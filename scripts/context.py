@@ -47,7 +47,10 @@ class Session:
         return Settings.from_env(self.environ)
 
     def show(self, table: Table) -> None:
-        """A table on stdout: as wide as the terminal, and wide enough to be read by programs in a pipe."""
+        """A table on stdout: as wide as the terminal, and wide enough to be read by programs in a pipe. Nothing of it
+        is cut off: what is longer than its column goes on below."""
+        for column in table.columns:
+            column.overflow = "fold"
         # What clients chose, as an Idempotency-Key, is shown as it is: "[b]" and ":cat:" mean nothing here.
         width = None if sys.stdout.isatty() else 200
         console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)

@@ -82,7 +82,7 @@ def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
         if not unready:
             health = runtime.services.health
             head = health.head()
-            yield "followers and views", _faults(lambda: _told(health.symptoms()))
+            yield "followers and views", _faults(lambda: _follower_faults(runtime))
             yield "webhooks", _faults(lambda: _told(health.complaints()))
             yield f"log and views ({head:,} events)", _faults(lambda: list(told(check(runtime.database))))
 
@@ -115,6 +115,11 @@ def _database_faults(runtime: Runtime) -> list[str]:
         return ["There is no such file yet; `order-ledger migrate` creates one."]
     problem = runtime.services.health.problem()
     return [] if problem is None else [problem]
+
+
+def _follower_faults(runtime: Runtime) -> list[str]:
+    runtime.follower().check_origin()
+    return _told(runtime.services.health.symptoms())
 
 
 def _told(symptoms: Iterable[Symptom]) -> list[str]:

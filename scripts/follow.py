@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Callable, Sequence
 from threading import Event, Thread
@@ -22,6 +23,7 @@ ALARM_SECONDS = 30.0
 """How long a follower that has found the log changed waits before it looks, and says so, again."""
 
 _STOP_SECONDS = 10.0
+_ENDED_BY = frozenset({signal.SIGINT, signal.SIGTERM})
 _log = logging.getLogger(__name__)
 
 
@@ -106,6 +108,10 @@ def follow(ctx: click.Context, session: Session, once: bool) -> None:
     """Keep the transparency log and the view of the search, and deliver webhooks, as serve does: for a ledger that is
     not served, or beside one. With --once nothing is delivered. Ends with exit code 1 when one of these can't go on."""
     threads: list[Following] = []
+    if not once:
+        # To be waited for, and not handled: a handler that comes while another one runs may wait for it for ever. Now,
+        # as each thread begins with this mask, those of the database included: in any other a signal ends the process.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDED_BY)
     with build(session.settings) as runtime:
         runtime.require_ready()
         if once:
@@ -113,15 +119,12 @@ def follow(ctx: click.Context, session: Session, once: bool) -> None:
                 while steps():
                     pass
         else:
-            stopped = Event()
             log_to_stderr(session.settings.log_level, as_json=session.settings.logs_json)
-            for each in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(each, lambda *_: stopped.set())
             session.say("Following the log. Stop with Ctrl-C.")
-            threads = followings(runtime, stopped.set)
+            threads = followings(runtime, lambda: os.kill(os.getpid(), signal.SIGTERM))
             for thread in threads:
                 thread.start()
-            stopped.wait()
+            signal.sigwait(_ENDED_BY)
             stop(threads)
         sizes = runtime.services.health.log_sizes()
     session.say(f"The tree has {sizes.tree:,} events; the latest checkpoint covers {sizes.checkpoint:,}.")

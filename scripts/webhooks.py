@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 
 from api.strict_json import MAX_INTEGER
 from projections.webhooks.endpoints import Endpoints
@@ -31,7 +31,8 @@ def _endpoints(session: Session) -> Iterator[Endpoints]:
 @pass_session
 def list_(session: Session) -> None:
     """Show the endpoints, and how their deliveries stand."""
-    table = Table("id", "url", "types", "position", "delivered", "waiting", "failing", "dead", "error", "disabled")
+    names = ("url", "types", "position", "delivered", "waiting", "failing", "dead", "error", "disabled")
+    table = Table(Column("id", no_wrap=True), *names, box=None, pad_edge=False, header_style="bold")
     with _endpoints(session) as endpoints:
         for each in endpoints.all():
             numbers = (each.position, each.delivered, each.waiting, each.failing, each.dead)

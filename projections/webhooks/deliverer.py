@@ -138,7 +138,8 @@ class Deliverer:
 
 
 def _each(endpoints: Sequence[str], act: Callable[[str], bool]) -> bool:
-    """Whether there was something to do for any of them. One whose row somebody holds keeps no other waiting."""
+    """Whether there was something to do for any of them. One whose row somebody holds for long keeps others
+    waiting only where something was sent to it meanwhile, which is to be noted."""
     done = False
     for endpoint in endpoints:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from io import BufferedReader
@@ -85,13 +84,18 @@ class _Connection(HTTPConnection):
         self.sock.settimeout(self._left())  # of writing; reading has its own
 
     def _reached(self) -> socket.socket:
-        """The first of the addresses that answers; each is given its share of the time, as one may be silent."""
-        *others, last = self._addresses
-        for tried, address in enumerate(others):
-            with suppress(OSError):
-                share = self._left() / (len(self._addresses) - tried)
+        """The first of the addresses that answers; each is given its share of the time, as one may be silent.
+
+        Raises what the first one brought about, which the system prefers, when none does.
+        """
+        failures: list[OSError] = []
+        for address in self._addresses:
+            try:
+                share = self._left() / (len(self._addresses) - len(failures))
                 return socket.create_connection((address, self.port), timeout=share)
-        return socket.create_connection((last, self.port), timeout=self._left())
+            except OSError as error:
+                failures.append(error)
+        raise failures[0]
 
     def response_class(self, connected: socket.socket, **options: Any) -> HTTPResponse:  # type: ignore[override]
         """The answer, as far as it comes in the time that is left."""

@@ -81,6 +81,7 @@ def test_the_command_follows_until_it_is_told_to_stop(tmp_path: Path, database_u
     command = (*CLI, "follow")
     with subprocess.Popen(command, env=server.environ, cwd=ROOT, stderr=subprocess.PIPE, text=True) as following:
         assert checkpoint_of(database, size).size == size
+        following.send_signal(signal.SIGINT)  # both at once, as a terminal and a supervisor may send them
         following.send_signal(signal.SIGTERM)
         _, told = following.communicate(timeout=SECONDS)
     database.close()

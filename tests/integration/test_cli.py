@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from ledger.statuses import Status
 from scripts import cli
 from scripts.bootstrap import build
 from scripts.secret import with_secret
+from tests.support.cli import CLI, ROOT, environ_of
 
 STRIPE_KEY = "sk_test_planted0123456789"
 
@@ -23,6 +27,7 @@ class Shell:
     """Runs commands in this process against one database."""
 
     def __init__(self, home: Path, database_url: str) -> None:
+        self.home = home
         self.environ = {"LEDGER_VAR_DIR": str(home), "LEDGER_DATABASE_URL": database_url}
 
     def run(self, *arguments: str, code: int = 0, **settings: str) -> Result:
@@ -67,6 +72,45 @@ def test_the_doctor_misses_an_extra_as_serve_does(sqlite_shell: Shell, monkeypat
     monkeypatch.setattr("scripts.bootstrap.find_spec", lambda _: None)
     told = sqlite_shell.run("doctor", code=1, LEDGER_RATE_LIMIT_STORE="redis://127.0.0.1:1/0").stdout
     assert "settings: LEDGER_RATE_LIMIT_STORE: this needs an extra" in told
+
+
+def test_the_doctor_tells_of_a_key_that_signs_another_log(sqlite_shell: Shell) -> None:
+    sqlite_shell.run("keygen", "--name", "ledger.example/1", str(sqlite_shell.home / "log.key"))
+    settings = {"LEDGER_LOG_KEY": str(sqlite_shell.home / "log.key")}
+    sqlite_shell.run("seed", "--orders", "1")
+    sqlite_shell.run("follow", "--once", **settings)
+    assert "followers and views: sound" in sqlite_shell.run("doctor", **settings).stdout
+    told = sqlite_shell.run("doctor", code=1, LEDGER_LOG_ORIGIN="ledger.example/2", **settings).stdout
+    assert "followers and views: What was signed is the log ledger.example/1, and not ledger.example/2" in told
+
+
+def test_tables_cut_nothing_off_in_a_terminal(sqlite_shell: Shell) -> None:
+    sqlite_shell.run("seed", "--orders", "1")
+    added = sqlite_shell.run("webhooks", "add", "http://127.0.0.1:9/hooks", LEDGER_WEBHOOK_PRIVATE="yes").stdout
+    listed, replayed = (
+        in_terminal(*each, environ=sqlite_shell.environ) for each in (("webhooks", "list"), ("replay", "1"))
+    )
+
+    assert "…" not in listed + replayed
+    assert added.split()[0] in listed
+
+
+def in_terminal(*command: str, environ: dict[str, str]) -> str:
+    """What a command shows in a terminal of 80 columns."""
+    ours, theirs = os.openpty()
+    try:
+        process = subprocess.Popen(
+            (*CLI, *command), env=environ_of(**environ, COLUMNS="80"), cwd=ROOT, stdin=theirs, stdout=theirs
+        )
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # which is how a terminal ends
+            while piece := os.read(ours, 65536):
+                shown += piece
+        assert process.wait() == 0
+    finally:
+        os.close(ours)
+    return shown.decode()
 
 
 def test_a_seeded_ledger_is_sound(shell: Shell) -> None:

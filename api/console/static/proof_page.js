@@ -108,7 +108,7 @@ async function compare(button, said) {
     let hashes = [];
     if (older.size !== newer.size && older.size > 0) {
       const answer = await fetch(`${button.dataset.source}?from=${older.size}&to=${newer.size}`);
-      if (!answer.ok) throw new Refusal("the log gives no proof between these sizes");
+      if (!answer.ok) throw new Refusal("the log gives no proof between these sizes: it is not as long, or they are the wrong way round");
       hashes = (await answer.json()).hashes.map(decode);
     }
     await verifyConsistency(older, newer, hashes);

@@ -643,4 +643,4 @@ def test_the_overview_says_what_is_wrong(signed_in: Any, order: int, runtime: Ru
         cursor.execute("UPDATE orders SET version = 7")
     shown = signed_in().get("/console").text
     assert "Not as it should be" in shown
-    assert "A view is not at the log&#39;s end" in shown
+    assert "A view differs from the end of the log" in shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +24,7 @@ from ledger.events import (
 from ledger.storage.bodies import JSONBodies
 from ledger.storage.log import RecordedEvent
 from projections.fold import fold
+from projections.log import BEGINNING
 from projections.store import VIEWS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -91,6 +93,14 @@ def test_events_are_stored_as_ever(name: str) -> None:
     assert stored.state == golden
     assert stored.topic == name.split(".", maxsplit=1)[0]
     assert MAPPER.to_domain_event(stored) == event
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_the_log_is_searched_for_users_by_the_beginning_of_bodies(name: str) -> None:
+    body = (GOLDEN / name).read_text()
+    user = json.loads(body)["actor"]["user"]
+    beginning = re.escape(BEGINNING).replace("_", ".") + ("null" if user is None else str(user)) + ","
+    assert re.match(beginning, body)
 
 
 def test_every_event_type_has_its_golden_bytes() -> None:
