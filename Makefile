@@ -17,7 +17,7 @@ RUNTIME = $(abspath $(VENV))/run
 .PHONY: help run test lint screenshots demo clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## Set up, create the database, serve on 127.0.0.1:8000 (PORT=, BIND=) with a token to try it
 	@exec $(BIN)/order-ledger serve --bind $(BIND):$(PORT) --welcome
