@@ -13,7 +13,7 @@ from ledger.settings_reader import Setting
 from scripts.context import Session, pass_session
 
 _MASK = "***"
-_URL_PASSWORD = re.compile(r"(://[^:/@?]*:)(?!\d*(?:[/?]|$))\S*(@)|([?&]password=)[^&]*")
+_URL_PASSWORD = re.compile(r"(://[^:/@?]*:)(?!\d*(?:[/?]|$))(?s:.*)(@)|([?&]password=)[^&]*")
 """Also where it has a slash or the like, which had to be escaped: such a URL is none, and is shown all the same."""
 
 

@@ -57,6 +57,9 @@ def test_no_secret_is_shown(arguments: tuple[str, ...]) -> None:
         ("postgresql://u:p%40:ss@db/x", "postgresql://u:***@db/x"),
         ("postgresql:///x?host=/run&password=hunter2&user=u", "postgresql:///x?host=/run&password=***&user=u"),
         ("postgresql://u:p@ss@db/x", "postgresql://u:***@db/x"),
+        ("postgresql://u:p ss@db/x", "postgresql://u:***@db/x"),
+        ("postgresql://u:p/ss?w@db/x", "postgresql://u:***@db/x"),
+        ("http://db:8000/x?who=a@b", "http://db:8000/x?who=a@b"),
         ("postgresql://u@db:5432/x?password=hunter2", "postgresql://u@db:5432/x?password=***"),
     ],
 )
