@@ -16,6 +16,11 @@ class ProblemType:
     explanation: str
     retry_after: int | None = None
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every answer of this type has."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+
 
 PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
     {

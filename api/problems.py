@@ -57,9 +57,7 @@ def problem(
     kind = PROBLEM_TYPES[slug]
     document = {"type": f"/problems/{slug}", "title": kind.title, "status": kind.status, "detail": detail}
     answer = _render({**document, **members}, kind.status)
-    if kind.retry_after is not None:
-        answer.headers["Retry-After"] = str(kind.retry_after)
-    answer.headers.update(headers or {})
+    answer.headers.update({**kind.headers, **(headers or {})})
     return answer
 
 

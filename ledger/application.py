@@ -30,6 +30,7 @@ from ledger.errors import (
     UnknownPayment,
     UnreadableEvent,
     VersionMismatch,
+    told_whole,
 )
 from ledger.events import UNREADABLE, Event, PaymentRecorded
 from ledger.leads import LeadBoard, LeadMove, board_stream
@@ -265,7 +266,7 @@ def _readable(stream: str) -> Iterator[None]:
     try:
         yield
     except (*UNREADABLE, TopicError) as error:
-        told = f"{type(error).__name__}: {error}"
+        told = told_whole(error)
         raise UnreadableEvent(f"The stream {stream} has an event that can't be read: {told}.") from error
 
 

@@ -9,6 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
+def told_whole(error: Exception) -> str:
+    """The kind of an error, and what it says: that alone is often no more than the key that is missing."""
+    return f"{type(error).__name__}: {error}"
+
+
 class SettingsError(Exception):
     """Settings that make no sense; the message is one clear line naming the setting."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from eventsourcing.utils import register_topic
+from msgspec import MsgspecError
 
 from ledger.actor import ActorRecord, CauseRecord
 from ledger.cart import LineRecord
@@ -118,7 +119,7 @@ class LeadStatusesArranged(Event):
 ORDER_EVENTS: tuple[type[Event], ...] = (OrderCreated, StatusChanged, PaymentRecorded)
 EVENT_TYPES: tuple[type[Event], ...] = (*ORDER_EVENTS, LeadStatusesArranged)
 
-UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, MsgspecError)
 """How bodies that are not what their type says show themselves to whoever reads them."""
 
 for _event_type in EVENT_TYPES:

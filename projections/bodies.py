@@ -16,7 +16,7 @@ from ledger.events import EVENT_TYPES, UNREADABLE, Event, upcast
 from ledger.storage.log import Event as StoredEvent
 from projections.view import EventFacts
 
-NOBODY = -1
+_NOBODY = -1
 
 
 class Actor(Struct, gc=False):
@@ -150,12 +150,12 @@ def facts_of(event: StoredEvent) -> EventFacts:
 
 
 def owner_of(created: StoredEvent) -> int:
-    """Whose order its first event makes it, or NOBODY's where that can't be read: it is for who may see all orders."""
+    """Whose order its first event makes it, or nobody's where that can't be read: it is for who may see all orders."""
     try:
         owner = decode(created.body)["user_id"]
-    except (MsgspecError, *UNREADABLE):
-        return NOBODY
-    return owner if isinstance(owner, int) else NOBODY
+    except UNREADABLE:
+        return _NOBODY
+    return owner if isinstance(owner, int) else _NOBODY
 
 
 def facts_of_lines(lines: str) -> list[EventFacts] | None:

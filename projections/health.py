@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from ledger.clock import Clock, utc_now
-from ledger.errors import MalformedProof, StorageUnavailable
+from ledger.errors import MalformedProof, StorageUnavailable, told_whole
 from ledger.events import UNREADABLE
 from ledger.storage import Cursor, Database
 from ledger.transparency.lines import recorded_at
@@ -104,7 +104,7 @@ class Health:
             yield from self._symptoms()
         except _NOT_UNDERSTOOD as error:  # whatever was found before it has been told
             _log.error("how the ledger stands can't be read", exc_info=True)
-            told = f"The log says more, and perhaps `order-ledger verify`: {type(error).__name__}: {error}."
+            told = f"The log says more, and perhaps `order-ledger verify`: {told_whole(error)}."
             yield Symptom("The database holds what can't be read.", told)
 
     def _symptoms(self) -> Iterator[Symptom]:
@@ -227,8 +227,7 @@ def _understood() -> Iterator[None]:
     try:
         yield
     except _NOT_UNDERSTOOD as error:
-        told = f"{type(error).__name__}: {error}"
-        raise StorageUnavailable(f"The database holds what can't be read: {told}.") from error
+        raise StorageUnavailable(f"The database holds what can't be read: {told_whole(error)}.") from error
 
 
 def _waiting_since(cursor: Cursor, position: int) -> datetime | None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 from itertools import takewhile
 from typing import Any
 
-from msgspec import MsgspecError, convert
+from msgspec import convert
 from msgspec.json import decode
 
 from ledger.actor import Actor
-from ledger.errors import UnreadableEvent
+from ledger.errors import UnreadableEvent, told_whole
 from ledger.events import EVENT_TYPES, UNREADABLE, OrderCreated, upcast
 from ledger.order import order_stream
 from ledger.payments.payment import Payment
@@ -22,7 +22,6 @@ from projections.bodies import owner_of
 
 _TYPES = {type.TOPIC: type for type in EVENT_TYPES}
 _COMMON = frozenset({"timestamp", "actor", "cause"})
-_UNREADABLE = (MsgspecError, *UNREADABLE)
 _UNTOUCHED: Mapping[str, Any] = {name: value for name, value in Payment().totals(0).items() if name != "records"}
 
 
@@ -87,9 +86,8 @@ def entries(events: Sequence[RecordedEvent]) -> list[HistoryEntry]:
             raise UnreadableEvent(f"Before the event at {event.place} version {version} is missing.")
         try:
             history.append(_entry(event, state))
-        except _UNREADABLE as error:
-            told = f"{type(error).__name__}: {error}"
-            raise UnreadableEvent(f"The event at {event.place} can't be read: {told}.") from error
+        except UNREADABLE as error:
+            raise UnreadableEvent(f"The event at {event.place} can't be read: {told_whole(error)}.") from error
         state = history[-1].state
     return history
 
@@ -111,7 +109,7 @@ def _entry(event: RecordedEvent, before: Mapping[str, Any]) -> HistoryEntry:
 
 
 def _body(event: RecordedEvent) -> dict[str, Any]:
-    """What the type names, in its present shape. Raises one of _UNREADABLE where something is not of its type."""
+    """What the type names, in its present shape. Raises one of UNREADABLE where something is not of its type."""
     event_type = _TYPES[event.type]
     if (event.version == 1) != (event_type is OrderCreated):
         raise ValueError("an order begins with OrderCreated, and with nothing else")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from msgspec import MsgspecError
-from msgspec.json import decode
+from msgspec.json import Decoder
 
 from ledger.storage import Database
 from ledger.storage.log import COLUMNS, RecordedEvent
@@ -16,6 +16,7 @@ from ledger.storage.recorder import read_log
 from ledger.transparency.lines import encode_line
 
 _LINES = 500
+_read_object = Decoder(dict).decode
 SCANNED = 10_000
 """Positions that one page looks through at most, so that a filter which matches little costs no more than one that
 matches all."""
@@ -100,7 +101,7 @@ def rendered(event: RecordedEvent) -> str:
 
 def _is_object(body: str) -> bool:
     try:
-        decode(body, type=dict)
+        _read_object(body)
     except (MsgspecError, RecursionError):
         return False
     return "\n" not in body and "\r" not in body

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from eventsourcing.persistence import DataError, IntegrityError
 
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, told_whole
 from ledger.events import UNREADABLE
 from ledger.storage import Cursor
 from ledger.storage.log import RecordedEvent
@@ -63,7 +63,7 @@ def _changes(view: View, event: RecordedEvent) -> list[Change] | str:
     try:
         return list(view.handlers[event.type](facts_of(event)))
     except UNFOLDABLE as error:
-        return f"{type(error).__name__}: {error}"
+        return told_whole(error)
 
 
 def _refusal(table: Table, changes: Sequence[Change], there: set[Key]) -> str | None:

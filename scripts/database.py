@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ledger.errors import LedgerError, SettingsError
+from ledger.errors import LedgerError, SettingsError, told_whole
 from ledger.events import UNREADABLE
 from projections.check import check
 from projections.health import Symptom
@@ -132,4 +132,4 @@ def _faults(look: Callable[[], list[str]]) -> list[str]:
     except (SettingsError, LedgerError, OSError) as error:
         return [str(error)]
     except UNREADABLE as error:
-        return [f"What is stored can't be read: {type(error).__name__}: {error}."]
+        return [f"What is stored can't be read: {told_whole(error)}."]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -79,9 +80,7 @@ class ConsoleRoutes:
         """Answers what no route was reached with: by a page for people at the console, else by a problem document."""
         if not f"{request.path}/".startswith(f"{PATH}/"):
             return problem(slug, detail, headers=headers)
-        answer = self._problem_page(slug, detail)
-        answer.headers.update(headers or {})
-        return answer
+        return self._problem_page(slug, detail, headers or {})
 
     def show_sign_in(self) -> Response:
         """The sign-in page."""
@@ -154,11 +153,10 @@ class ConsoleRoutes:
         slug, said = told_of(error) if isinstance(error, LedgerError) else (error.slug, error.detail)
         return self._problem_page(slug, said)
 
-    def _problem_page(self, slug: str, said: str) -> Response:
+    def _problem_page(self, slug: str, said: str, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
         kind = PROBLEM_TYPES[slug]
         answer = _error_page(self._visitor(), kind.status, kind.title, said)
-        if kind.retry_after is not None:
-            answer.headers["Retry-After"] = str(kind.retry_after)
+        answer.headers.update({**kind.headers, **headers})
         return answer
 
     def _visitor(self) -> Visitor | None:

@@ -105,14 +105,19 @@ def test_a_server_starts_without_its_store(tmp_path: Path, store: Redis) -> None
         server.stop()
 
 
-def test_the_doctor_asks_the_store(tmp_path: Path, store: Redis) -> None:
-    url = f"redis://:hidden@127.0.0.1:{store.port}/0"
-    environ = environ_of(
-        LEDGER_DATABASE_URL=f"sqlite:///{tmp_path}/ledger.db",
-        LEDGER_VAR_DIR=str(tmp_path),
-        LEDGER_RATE_LIMIT_STORE=store.url,
+def limited_by(store: str, home: Path) -> dict[str, str]:
+    """The environment of commands on a ledger whose limits are counted there."""
+    return environ_of(
+        LEDGER_DATABASE_URL=f"sqlite:///{home}/ledger.db",
+        LEDGER_VAR_DIR=str(home),
+        LEDGER_RATE_LIMIT_STORE=store,
         LEDGER_RATE_LIMIT_USER="600/minute",
     )
+
+
+def test_the_doctor_asks_the_store(tmp_path: Path, store: Redis) -> None:
+    url = f"redis://:hidden@127.0.0.1:{store.port}/0"
+    environ = limited_by(store.url, tmp_path)
     run_cli("migrate", environ=environ)
     assert f"limits {store.url}: sound" in run_cli("doctor", environ=environ).stdout
 
@@ -128,12 +133,7 @@ def test_the_doctor_asks_the_store(tmp_path: Path, store: Redis) -> None:
 
 @pytest.mark.parametrize("url", ["redis://:hid/den@127.0.0.1:1/0", "redis://:hid#den@127.0.0.1:1/0", "redis://["])
 def test_the_doctor_tells_of_a_store_that_is_none(tmp_path: Path, url: str) -> None:
-    environ = environ_of(
-        LEDGER_DATABASE_URL=f"sqlite:///{tmp_path}/ledger.db",
-        LEDGER_VAR_DIR=str(tmp_path),
-        LEDGER_RATE_LIMIT_STORE=url,
-        LEDGER_RATE_LIMIT_USER="600/minute",
-    )
+    environ = limited_by(url, tmp_path)
     told = run_cli("doctor", environ=environ)
     assert "LEDGER_RATE_LIMIT_STORE is no URL of a store" in told.stdout
     assert "hid" not in told.stdout + told.stderr
