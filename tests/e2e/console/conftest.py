@@ -51,6 +51,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running.stop()
 
 
+def sign_in(page: Page, bearer: str) -> None:
+    """Sends the form of a page that asks who is there."""
+    field = page.get_by_label("Bearer token")
+    # The page gives it the focus once it is drawn; focused before that, the browser says so on its console.
+    expect(field).to_be_focused()
+    field.fill(bearer)
+    page.get_by_role("button", name="Sign in").click()
+
+
 @pytest.fixture
 def at_console(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
     """Opens the console for a role; fails when a page says anything on the browser's console or asks another host."""
@@ -69,8 +78,7 @@ def at_console(browser: Browser, server: Server) -> Iterator[Callable[..., Page]
         page.on("pageerror", lambda error: said.append(f"error: {error}"))
         page.on("request", lambda asked: said.append(asked.url) if not asked.url.startswith(server.url) else None)
         page.goto("/console")
-        page.get_by_label("Bearer token").fill(token(90, role))
-        page.get_by_role("button", name="Sign in").click()
+        sign_in(page, token(90, role))
         page.wait_for_url("**/console")
         if pin:
             page.evaluate("key => localStorage.setItem('order-ledger verifier key', key)", str(KEY.verifier))

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from ledger.transparency.checkpoints import Checkpoint
-from tests.e2e.console.conftest import KEY
+from tests.e2e.console.conftest import KEY, sign_in
 from tests.support.busy import log_key
 from tests.support.server import Server, token
 
@@ -278,8 +278,7 @@ def test_without_scripts_all_but_the_live_parts_works(browser: Browser, server: 
     context = browser.new_context(java_script_enabled=False, base_url=server.url)
     page = context.new_page()
     page.goto("/console/log")
-    page.get_by_label("Bearer token").fill(token(92, "auditor"))
-    page.get_by_role("button", name="Sign in").click()
+    sign_in(page, token(92, "auditor"))
     expect(page.get_by_role("heading", level=1)).to_have_text("Log")
     page.get_by_role("link", name="Earlier").click()
     expect(page).to_have_url(re.compile(r"/console/log\?after="))
