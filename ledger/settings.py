@@ -107,6 +107,11 @@ class Settings:
         return self.log_format == "json" or (self.log_format == "auto" and self.env == "production")
 
     @property
+    def limits_in_redis(self) -> bool:
+        """Whether requests are counted in Redis, for all workers together."""
+        return self.rate_limit_store.startswith("redis")
+
+    @property
     def stripe_live(self) -> bool:
         """Whether Stripe's secret key moves real money."""
         return self.stripe_secret_key is not None and "_live_" in self.stripe_secret_key

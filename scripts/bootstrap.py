@@ -196,7 +196,7 @@ def build(settings: Settings) -> Runtime:
 def check_extras(settings: Settings) -> None:
     """Raises SettingsError when the settings ask for what is not installed."""
     wanted = {
-        "LEDGER_RATE_LIMIT_STORE": ("redis", settings.rate_limit_store.startswith("redis")),
+        "LEDGER_RATE_LIMIT_STORE": ("redis", settings.limits_in_redis),
         "LEDGER_OTEL_ENDPOINT": ("opentelemetry", settings.otel_endpoint is not None),
     }
     for name, (package, is_wanted) in wanted.items():

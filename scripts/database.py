@@ -75,7 +75,7 @@ def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
             _tell(session, f"payments: {warning}")
         store = settings.rate_limit_store
         limited = settings.rate_limit_user or settings.rate_limit_address
-        if limited and store.startswith("redis") and not unsettled:
+        if limited and settings.limits_in_redis and not unsettled:
             yield f"limits {without_password(store)}", _limits_faults(store)
         unready = _faults(lambda: _database_faults(runtime))
         yield f"database {without_password(settings.database_url)}", unready
@@ -118,8 +118,12 @@ def _database_faults(runtime: Runtime) -> list[str]:
 
 
 def _follower_faults(runtime: Runtime) -> list[str]:
+    return [*_faults(lambda: _origin_faults(runtime)), *_told(runtime.services.health.symptoms())]
+
+
+def _origin_faults(runtime: Runtime) -> list[str]:
     runtime.follower().check_origin()
-    return _told(runtime.services.health.symptoms())
+    return []
 
 
 def _told(symptoms: Iterable[Symptom]) -> list[str]:

@@ -186,14 +186,20 @@ def registered(cursor: Cursor) -> list[Endpoint]:
     return [_endpoint(row) for row in cursor.execute(f"{_STANDING} ORDER BY created_at, id")]
 
 
-def hold(cursor: Cursor, database: Database, endpoint_id: str, *, wait: bool = True) -> Row:
-    """``types`` and ``position`` of an endpoint that is this transaction's until it ends.
+def hold(cursor: Cursor, database: Database, endpoint_id: str) -> None:
+    """From now on the endpoint is this transaction's, until it ends. Raises UnknownEndpoint.
 
-    Whoever writes rows of its deliveries holds it first: two who took them crosswise would wait for each other. Raises
-    UnknownEndpoint: without ``wait`` also for one that somebody else holds.
+    Whoever writes rows of its deliveries holds it first: two who took them crosswise would wait for each other.
     """
-    suffix = (" FOR UPDATE" if wait else " FOR UPDATE SKIP LOCKED") if database.dialect == "postgres" else ""
-    return _one(cursor, f"SELECT types, position FROM webhook_endpoints WHERE id = ?{suffix}", endpoint_id)
+    suffix = " FOR UPDATE" if database.dialect == "postgres" else ""
+    _one(cursor, f"SELECT 1 FROM webhook_endpoints WHERE id = ?{suffix}", endpoint_id)
+
+
+def hold_if_free(cursor: Cursor, database: Database, endpoint_id: str) -> Row | None:
+    """The same without waiting: ``types`` and ``position``, or ``None`` when somebody else holds or has removed it."""
+    suffix = " FOR UPDATE SKIP LOCKED" if database.dialect == "postgres" else ""
+    rows = cursor.execute(f"SELECT types, position FROM webhook_endpoints WHERE id = ?{suffix}", (endpoint_id,))
+    return rows[0] if rows else None
 
 
 def _one(cursor: Cursor, query: str, endpoint_id: str) -> Row:

@@ -20,7 +20,7 @@ from ledger.storage import Cursor, Database
 from ledger.storage.log import RecordedEvent
 from ledger.storage.tables import Row, marks
 from projections.poison import UNFOLDABLE
-from projections.webhooks.endpoints import hold
+from projections.webhooks.endpoints import hold, hold_if_free
 from projections.webhooks.payloads import TYPES, payload
 
 BATCH = 500
@@ -93,8 +93,11 @@ class Queue:
 
         Who holds the endpoint is at work on it, and nobody waits for that: nor to claim, below.
         """
-        with suppress(UnknownEndpoint), self._database.transaction() as cursor:
-            types, position = hold(cursor, self._database, endpoint, wait=False)
+        with self._database.transaction() as cursor:
+            held = hold_if_free(cursor, self._database, endpoint)
+            if held is None:
+                return False
+            types, position = held
             [(waiting,)] = cursor.execute(
                 "SELECT count(*) FROM webhook_deliveries WHERE endpoint = ? AND dead = 0", (endpoint,)
             )
@@ -119,19 +122,18 @@ class Queue:
             )
             cursor.execute("UPDATE webhook_endpoints SET position = ? WHERE id = ?", (events[-1][0], endpoint))
             return len(events) == limit
-        return False
 
     def claim(self, endpoint: str, now: datetime, limit: int) -> list[Delivery]:
         """Takes at most so many of an endpoint's that are due, for as long as a lease lasts."""
         with self._database.read() as cursor:
             if not cursor.execute(DUE, (endpoint, rfc3339(now), limit)):
                 return []  # as mostly: nothing is written, and nobody kept from writing
-        with suppress(UnknownEndpoint), self._database.transaction() as cursor:
-            hold(cursor, self._database, endpoint, wait=False)
+        with self._database.transaction() as cursor:
+            if hold_if_free(cursor, self._database, endpoint) is None:
+                return []
             due = cursor.execute(DUE, (endpoint, rfc3339(now), limit))
             taken = [self._take(cursor, endpoint, row, now) for row in due]
             return [delivery for delivery in taken if delivery is not None]
-        return []
 
     def delivered(self, endpoint: str, deliveries: Sequence[Delivery]) -> None:
         """They have arrived at the endpoint: their rows are not needed any more."""

@@ -80,8 +80,10 @@ def test_the_doctor_tells_of_a_key_that_signs_another_log(sqlite_shell: Shell) -
     sqlite_shell.run("seed", "--orders", "1")
     sqlite_shell.run("follow", "--once", **settings)
     assert "followers and views: sound" in sqlite_shell.run("doctor", **settings).stdout
+    sqlite_shell.run("seed", "--orders", "2")
     told = sqlite_shell.run("doctor", code=1, LEDGER_LOG_ORIGIN="ledger.example/2", **settings).stdout
     assert "followers and views: What was signed is the log ledger.example/1, and not ledger.example/2" in told
+    assert "followers and views: The signed checkpoint is" in told, "and what else there is to tell"
 
 
 def test_tables_cut_nothing_off_in_a_terminal(sqlite_shell: Shell) -> None:
