@@ -6,13 +6,14 @@ more is: draft-ietf-httpapi-ratelimit-headers-09. Windows slide: nobody gets twi
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from math import ceil
-from typing import cast
+from typing import NamedTuple, cast
 
 from flask import Flask, Response, g, request
 from flask_limiter import ApplicationLimit, Limiter, RateLimitExceeded, RequestLimit
@@ -28,6 +29,7 @@ EXEMPT = frozenset({"/healthz", "/readyz", "/metrics", "/webhooks/stripe"})
 _STORE_TIMEOUTS: dict[str, str | int] = {"socket_timeout": 1, "socket_connect_timeout": 1}
 """Seconds that counting may take; after that this process counts by itself until the store is back."""
 
+_log = logging.getLogger(__name__)
 _with_port = re.compile(r"(?:([0-9.]+)|\[(.+)\]):[0-9]+").fullmatch
 _IPV6_NETWORK = 64
 """Bits of an IPv6 address that tell households apart: the rest is the household's to change at will."""
@@ -50,6 +52,13 @@ class LimitPolicy:
 UNLIMITED = LimitPolicy()
 
 
+class Window(NamedTuple):
+    """How many requests are left, and the seconds until there are more."""
+
+    left: int
+    seconds: int
+
+
 def enforce_limits(app: Flask, policy: LimitPolicy, caller: Callable[[], int | None], answer: Answer = problem) -> None:
     """Makes ``app`` answer 429 to whoever asks more often; ``caller`` is the user of a request, if it has one."""
     if policy.user is None and policy.address is None:
@@ -69,12 +78,24 @@ def enforce_limits(app: Flask, policy: LimitPolicy, caller: Callable[[], int | N
         fail_on_first_breach=False,
     )
     limiter.init_app(app)
-    app.register_error_handler(RateLimitExceeded, lambda _: _refused(limiter.current_limits, answer))
+
+    def windows() -> list[Window] | None:
+        """How the limits of this request stand; ``None``: the store went away after it had counted."""
+        try:
+            return [Window(max(0, limit.remaining), _seconds_left(limit)) for limit in limiter.current_limits]
+        except limiter.storage.base_exceptions as error:
+            _log.warning("what is left of limits can't be told: %s", error)
+            return None
+
+    @app.errorhandler(RateLimitExceeded)
+    def refuse(_: RateLimitExceeded) -> Response:
+        return _refused(limiter.current_limits, windows(), answer)
 
     @app.after_request
     def tell(response: Response) -> Response:
-        if limiter.current_limits:
-            _tell(response, limiter.current_limits)
+        told = windows()
+        if told:  # else the answer stands all the same: what was asked for has been done
+            _tell(response, limiter.current_limits, told)
         return response
 
 
@@ -125,23 +146,24 @@ def _user(caller: Callable[[], int | None]) -> str:
     return "" if g.limited_user is None else str(g.limited_user)
 
 
-def _refused(limits: list[RequestLimit], answer: Answer) -> Response:
+def _refused(limits: list[RequestLimit], windows: list[Window] | None, answer: Answer) -> Response:
     breached = [limit for limit in limits if limit.breached]
-    seconds = max(_seconds_left(limit) for limit in breached)
+    whole = [Window(0, limit.limit.get_expiry()) for limit in limits]
+    pairs = zip(limits, windows or whole, strict=True)
+    seconds = max(window.seconds for limit, window in pairs if limit.breached)
     allowed = ", ".join(f"{limit.limit.amount} each {limit.limit.get_expiry()} seconds" for limit in breached)
     detail = f"That was one request too many: allowed are {allowed}."
     return answer("too-many-requests", detail, headers={"Retry-After": str(seconds)})
 
 
-def _tell(response: Response, limits: list[RequestLimit]) -> None:
+def _tell(response: Response, limits: list[RequestLimit], windows: list[Window]) -> None:
     names = [limit.request_args[-1] for limit in limits]
     response.headers["RateLimit-Policy"] = ", ".join(
         f'"{name}";q={limit.limit.amount};w={limit.limit.get_expiry()}'
         for name, limit in zip(names, limits, strict=True)
     )
     response.headers["RateLimit"] = ", ".join(
-        f'"{name}";r={max(0, limit.remaining)};t={_seconds_left(limit)}'
-        for name, limit in zip(names, limits, strict=True)
+        f'"{name}";r={window.left};t={window.seconds}' for name, window in zip(names, windows, strict=True)
     )
 
 

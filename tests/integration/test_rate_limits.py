@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 import redis
+from flask import Flask
 
+from api.limits import LimitPolicy, enforce_limits
 from tests.support.cli import environ_of, run_cli
 from tests.support.server import Server, problem
 
@@ -93,6 +95,22 @@ def test_a_store_that_is_gone_stops_nobody(server: Server, store: Redis) -> None
         answers = [client.get(f"{server.url}/leads/statuses", timeout=30) for _ in range(21)]
     assert answers[-1].status_code == 429
     assert problem(answers[-1])["type"] == "/problems/too-many-requests"
+
+
+def test_a_store_that_goes_away_after_it_has_counted_changes_no_answer(store: Redis) -> None:
+    app, done = Flask("limited"), []
+
+    @app.post("/orders")
+    def place() -> str:
+        done.append("order")
+        store.stop()
+        return "placed"
+
+    enforce_limits(app, LimitPolicy(address="5/day", store=store.url), lambda: None)
+
+    answer = app.test_client().post("/orders")
+    assert (answer.status_code, answer.text, done) == (200, "placed", ["order"])
+    assert "RateLimit" not in answer.headers
 
 
 def test_a_server_starts_without_its_store(tmp_path: Path, store: Redis) -> None:
