@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Literal
 
 from msgspec import MsgspecError
 from msgspec.json import Decoder
 
-from ledger.storage import Database
+from ledger.storage import Cursor, Database
 from ledger.storage.log import COLUMNS, RecordedEvent
 from ledger.storage.recorder import read_log
 from ledger.transparency.lines import encode_line
@@ -40,9 +41,10 @@ ALL = Wanted()
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """Some events after a position. ``last`` is the position up to which there are no others; ``head`` is the log's."""
+    """Some events, by position: all that are wanted after position ``after`` up to ``last``. ``head`` is the log's."""
 
     events: list[RecordedEvent]
+    after: int
     last: int
     head: int
 
@@ -63,13 +65,22 @@ class LogReads:
         """At most ``limit`` of the events after a position: all of them up to ``last`` that are wanted."""
         with self._database.read() as cursor:
             # First: what is appended meanwhile must not be taken for looked through.
-            head = int(cursor.execute("SELECT coalesce(max(position), 0) FROM events")[0][0])
+            head = _head(cursor)
             stop = head if wanted.stream is not None else min(head, after + self._scanned)
-            query, parameters = self._query(after, stop, wanted)
-            rows = cursor.execute(f"{query} LIMIT ?", (*parameters, limit))
+            rows = cursor.execute(*_query(after, stop, limit, wanted, "ASC"))
         events = [RecordedEvent(*row) for row in rows]
         last = events[-1].position if len(events) == limit else max(after, stop)
-        return LogPage(events, last, head)
+        return LogPage(events, after, last, head)
+
+    def page_before(self, before: int | None, limit: int, wanted: Wanted = ALL) -> LogPage:
+        """At most ``limit`` of the events before a position, the last of them; ``None``: of all events."""
+        with self._database.read() as cursor:
+            head = _head(cursor)
+            last = head if before is None else min(head, before - 1)
+            after = 0 if wanted.stream is not None else max(0, last - self._scanned)
+            rows = cursor.execute(*_query(after, last, limit, wanted, "DESC"))
+        events = [RecordedEvent(*row) for row in reversed(rows)]
+        return LogPage(events, events[0].position - 1 if len(events) == limit else after, last, head)
 
     def lines(self) -> Iterator[bytes]:
         """The log as an exported file has it, some lines at a time, all of one moment."""
@@ -78,15 +89,22 @@ class LogReads:
             while lines := "".join(map(encode_line, islice(events, _LINES))):
                 yield lines.encode()
 
-    def _query(self, after: int, stop: int, wanted: Wanted) -> tuple[str, list[object]]:
-        by_user = None if wanted.user is None else f"{BEGINNING}{wanted.user},%"
-        filters: dict[str, object] = {"type = ?": wanted.type, "stream = ?": wanted.stream, _USER: by_user}
-        given: dict[str, object] = {"position > ?": after, "position <= ?": stop}
-        given |= {condition: value for condition, value in filters.items() if value is not None}
-        # In a stream versions rise with positions, and its index is by version.
-        order = "position" if wanted.stream is None else "version"
-        query = f"SELECT {COLUMNS} FROM events WHERE {' AND '.join(given)} ORDER BY {order}"
-        return query, [*given.values()]
+
+def _head(cursor: Cursor) -> int:
+    return int(cursor.execute("SELECT coalesce(max(position), 0) FROM events")[0][0])
+
+
+def _query(
+    after: int, last: int, limit: int, wanted: Wanted, direction: Literal["ASC", "DESC"]
+) -> tuple[str, list[object]]:
+    by_user = None if wanted.user is None else f"{BEGINNING}{wanted.user},%"
+    filters: dict[str, object] = {"type = ?": wanted.type, "stream = ?": wanted.stream, _USER: by_user}
+    given: dict[str, object] = {"position > ?": after, "position <= ?": last}
+    given |= {condition: value for condition, value in filters.items() if value is not None}
+    # In a stream versions rise with positions, and its index is by version.
+    order = "position" if wanted.stream is None else "version"
+    query = f"SELECT {COLUMNS} FROM events WHERE {' AND '.join(given)} ORDER BY {order} {direction} LIMIT ?"
+    return query, [*given.values(), limit]
 
 
 def rendered(event: RecordedEvent) -> str:

@@ -42,18 +42,19 @@ class LogPages:
         yield Route("/log/<position>", self.show_event, of_log=True)
 
     def show_log(self, visitor: Visitor) -> Response:
-        """A page of the log; without a position, its end."""
+        """A page of the log, ``after`` or ``before`` a position; without one, its end."""
         asked = {name: request.args.get(name, "").strip() for name in ("type", "user", "stream")}
         faults = _faults(asked)
         wanted = Wanted() if faults else Wanted(asked["type"] or None, asked["stream"] or None, _integer(asked["user"]))
-        after = request.args.get("after", "")
-        head = self._log.page(0, 1).head
-        start = int(after) if is_position(after) else 0 if wanted != Wanted() else max(0, head - LIMIT)
-        found = self._log.page(start, LIMIT, wanted)
+        after, before = request.args.get("after", ""), request.args.get("before", "")
+        if is_position(after):
+            found = self._log.page(int(after), LIMIT, wanted)
+        else:
+            found = self._log.page_before(int(before) if is_number(before) else None, LIMIT, wanted)
         given = {name: value for name, value in asked.items() if value}
 
-        def at(position: int) -> str:
-            return f"?{urlencode({**given, 'after': position})}"
+        def at(**place: int) -> str:
+            return f"?{urlencode({**given, **place})}"
 
         return page(
             "log.html",
@@ -64,9 +65,12 @@ class LogPages:
             types=_TYPES,
             found=found,
             rows=[_row(event) for event in found.events],
-            start=start,
-            earlier=at(max(0, start - LIMIT)) if start and wanted == Wanted() else None,
-            later=None if found.ends_the_log else at(found.last),
+            ways={
+                "From the beginning": at(after=0) if found.after else None,
+                "Earlier": at(before=found.after + 1) if found.after else None,
+                "Later": None if found.ends_the_log else at(after=found.last),
+                "To the end": None if found.ends_the_log else at(),
+            },
         )
 
     def follow_log(self, visitor: Visitor) -> Response:  # noqa: ARG002  looked at already

@@ -39,6 +39,19 @@ def positions(store: Store, wanted: Wanted, limit: int, scanned: int = 10_000) -
         after = page.last
 
 
+def positions_from_the_end(store: Store, wanted: Wanted, limit: int, scanned: int) -> list[list[int]]:
+    """The positions of each page, from the end of the log to its beginning."""
+    reads, before, pages = LogReads(store.database, scanned=scanned), None, []
+    while True:
+        page = reads.page_before(before, limit, wanted)
+        assert page.last == (before or page.head + 1) - 1
+        pages.append([event.position for event in page.events])
+        if not page.after:
+            return pages
+        assert page.after < page.last
+        before = page.after + 1
+
+
 def test_pages_are_contiguous_and_bodies_what_is_stored(busy: Store) -> None:
     assert positions(busy, log.ALL, 3) == [[1, 2, 3], [4, 5, 6], [7]]
     assert positions(busy, log.ALL, 7) == [[1, 2, 3, 4, 5, 6, 7]]
@@ -64,8 +77,10 @@ def test_pages_are_contiguous_and_bodies_what_is_stored(busy: Store) -> None:
 def test_filters(busy: Store, wanted: Wanted, expected: list[int], scanned: int) -> None:
     for limit in (1, 2, 1000):
         pages = positions(busy, wanted, limit, scanned)
+        back = positions_from_the_end(busy, wanted, limit, scanned)
         assert [position for page in pages for position in page] == expected
-        assert max(map(len, pages)) <= limit
+        assert [position for page in reversed(back) for position in page] == expected
+        assert max(map(len, pages + back)) <= limit
 
 
 @pytest.mark.parametrize("body", ["not json", '{"actor":{"user":"x"}}', '{"a":"\\u0000"}', "[" * 100_000])
@@ -99,12 +114,18 @@ def test_a_body_that_is_no_object_in_a_line_is_a_string(body: str) -> None:
 def test_a_page_looks_through_no_more_than_it_may(busy: Store) -> None:
     page = LogReads(busy.database, scanned=4).page(0, 10, Wanted(user=STAFF.user))
     assert (page.events, page.last, page.head) == ([], 4, 7)
+    page = LogReads(busy.database, scanned=4).page_before(7, 10, Wanted(type="OrderCreated"))
+    assert ([event.position for event in page.events], page.after, page.last) == ([3], 2, 6)
 
 
 def test_the_end_of_the_log_and_beyond(busy: Store) -> None:
     page = LogReads(busy.database).page(7, 10)
     assert (page.events, page.last, page.head, page.ends_the_log) == ([], 7, 7, True)
     assert LogReads(busy.database).page(9, 10).head == 7
+    page = LogReads(busy.database).page_before(None, 2)
+    assert ([event.position for event in page.events], page.ends_the_log) == ([6, 7], True)
+    assert LogReads(busy.database).page_before(99, 10) == LogReads(busy.database).page_before(None, 10)
+    assert LogReads(busy.database).page_before(1, 10).events == []
 
 
 def history(store: Store, order_id: int, reader: Actor) -> list[HistoryEntry]:

@@ -281,7 +281,7 @@ def test_without_scripts_all_but_the_live_parts_works(browser: Browser, server: 
     sign_in(page, token(92, "auditor"))
     expect(page.get_by_role("heading", level=1)).to_have_text("Log")
     page.get_by_role("link", name="Earlier").click()
-    expect(page).to_have_url(re.compile(r"/console/log\?after="))
+    expect(page).to_have_url(re.compile(r"/console/log\?before="))
     expect(page.locator("#events tr")).not_to_have_count(0)
     page.goto(f"/console/orders/{ORDER}")
     page.get_by_role("button", name="Go there").click()
