@@ -88,8 +88,7 @@ class OrderLedger(Application[str]):
         def attempt() -> Outcome:
             order = self._order(order_id)
             order.check_visible(actor)
-            if expected_version is not None and order.version != expected_version:
-                raise VersionMismatch(f"Order {order_id} is at version {order.version}, which is not the one expected.")
+            _check_version(order, expected_version)
             was_unpaid = order.status in UNPAID
             order.move(status, self._ports.gateway, actor=actor, cause=cause, timestamp=self._now())
             outcome = self._outcome(order)
@@ -127,23 +126,36 @@ class OrderLedger(Application[str]):
         order = None if order_id is None else self._find_order(order_id)
         return order is None or order.knows(notice)
 
-    def refund_order(self, order_id: int, amount_in_cents: int | None, *, actor: Actor, cause: Cause) -> RefundOutcome:
+    def refund_order(
+        self,
+        order_id: int,
+        amount_in_cents: int | None,
+        *,
+        actor: Actor,
+        cause: Cause,
+        expected_version: int | None = None,
+    ) -> RefundOutcome:
         """Refunds an amount of an order's payment, or (``None``) all that is left. Its status is left as it is.
 
-        A repeat with the same idempotency key answers what the first one did. Raises UnknownOrder, Forbidden,
-        InvalidAmount, RefundRefused, UnknownPayment, IdempotencyKeyReused, PaymentsUnavailable, Busy.
+        A repeat with the same idempotency key answers what the first one did. Raises UnknownOrder, VersionMismatch (not
+        at ``expected_version``), Forbidden, InvalidAmount, RefundRefused, UnknownPayment, IdempotencyKeyReused,
+        PaymentsUnavailable, Busy.
         """
         if amount_in_cents is not None:
             _check_amount("amountInCents", amount_in_cents)
         # Whatever is sent with the key: the first request may have been carried out though its answer was lost.
         key = f"refund-{key_digest(actor, cause) or self._ports.new_token()}"
+        expected = expected_version
 
         def attempt() -> RefundOutcome:
+            nonlocal expected
             receipt = receipt_of(self._ports.receipts, actor, cause)
             if receipt is not None:
                 return self._refunded_before(order_id, receipt)
             order = self._order(order_id)
             order.check_refundable(actor)
+            _check_version(order, expected)
+            expected = None  # once the gateway is asked, its notice of this refund may be what moves the order on
             refund = self._ports.gateway.refund(order.payment_intent_id, amount_in_cents, key)
             # Always recorded: the webhook of this refund may have been faster, and it does not have this cause.
             now = self._now()
@@ -268,6 +280,11 @@ def _readable(stream: str) -> Iterator[None]:
     except (*UNREADABLE, TopicError) as error:
         told = told_whole(error)
         raise UnreadableEvent(f"The stream {stream} has an event that can't be read: {told}.") from error
+
+
+def _check_version(order: Order, expected: int | None) -> None:
+    if expected is not None and order.version != expected:
+        raise VersionMismatch(f"Order {order.order_id} is at version {order.version}, which is not the one expected.")
 
 
 def _check_amount(name: str, amount: int) -> None:

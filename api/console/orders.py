@@ -75,9 +75,13 @@ class OrderPages:
         order_id = _order_id(number)
 
         def refund() -> None:
+            version = _sent_version()
             amount = cents(request.form.get("amount", "").strip())
-            cause = _cause("refund", order_id, _sent_version())
-            self._services.ledger.refund_order(order_id, amount, actor=visitor.actor, cause=cause)
+            cause = _cause("refund", order_id, version)
+            # Others may have refunded meanwhile; of a repeat that is so where the first one was carried out.
+            expected = None if "again" in request.form else version
+            ledger = self._services.ledger
+            ledger.refund_order(order_id, amount, actor=visitor.actor, cause=cause, expected_version=expected)
 
         return self._done(visitor, order_id, "refund", refund)
 
@@ -163,7 +167,7 @@ def _cause(action: str, order_id: int, version: int) -> Cause:
     reason = request.form.get("reason", "").strip()
     if not reason or len(reason) > MAX_REASON or not reason.isprintable():
         raise Refusal("invalid-body", f"Say why, in one line of at most {MAX_REASON} characters.")
-    sent = {name: value for name, value in request.form.items() if name != "form_token"}
+    sent = {name: value for name, value in request.form.items() if name not in {"form_token", "again"}}
     return Cause(
         request_id=current_request_id(),
         idempotency_key=f"console-{action}-{order_id}-{version}",

@@ -464,6 +464,22 @@ def test_a_form_that_is_sent_twice_counts_once(signed_in: Any, paid: int, runtim
     assert refunded(runtime, paid) == 1100
 
 
+def test_two_who_refund_from_the_same_page_refund_once(signed_in: Any, paid: int, runtime: Runtime) -> None:
+    one, other = signed_in(user=90), signed_in(user=91)
+    pages = [browser.get(f"/console/orders/{paid}") for browser in (one, other)]
+    answers = [
+        browser.post(
+            f"/console/orders/{paid}/refunds",
+            data={"form_token": form_token(page), "version": version_in(page), "amount": "5.00", "reason": "A dent"},
+        )
+        for browser, page in zip((one, other), pages, strict=True)
+    ]
+    assert [answer.status_code for answer in answers] == [303, 412]
+    assert refunded(runtime, paid) == 500
+    assert "Not done: Order 1 is at version 4" in answers[1].text
+    assert version_in(answers[1]) == "4"  # who has seen what was done may send it again
+
+
 def test_a_refund_whose_outcome_was_lost_is_not_made_twice(
     make_app: Any, signed_in: Any, paid: int, runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -491,10 +507,15 @@ def test_a_refund_whose_outcome_was_lost_is_not_made_twice(
     assert "db.internal" not in lost.text
     assert "db.internal" in caplog.text
 
-    # Whether from the page of the failure, or from the order's, loaded again.
+    # From the order's page, loaded again, or from that of the failure: also after the gateway's own notice of it.
+    assert send(losing, f"/console/orders/{paid}/refunds", **sent).status_code == 503
+    intent = runtime.services.history.of(paid, ADMIN)[0].data["payment_intent_id"]  # type: ignore[index]
+    [refund] = runtime.gateway.list_refunds(intent)
+    runtime.services.ledger.record_payment(refund.notice("2026-01-01T00:00:00Z"), actor=ADMIN, cause=Cause())
+    assert 'name="again"' in lost.text
     again = browser.post(
         f"/console/orders/{paid}/refunds",
-        data={"form_token": form_token(lost), "version": version_in(lost), **sent},
+        data={"form_token": form_token(lost), "version": version_in(lost), "again": "yes", **sent},
     )
     assert (again.status_code, refunded(runtime, paid)) == (303, 500)
     assert send(losing, f"/console/orders/{paid}/refunds", **sent).status_code == 503
