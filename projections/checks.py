@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -31,6 +32,15 @@ def note_check(database: Database, subject: str, moment: datetime, head: int, fi
     """Notes what a check has found. Raises StorageUnavailable."""
     with database.transaction() as cursor:
         cursor.execute(_PUT, (subject, rfc3339(moment), head, findings))
+
+
+def most_telling(checks: Sequence[LastCheck]) -> LastCheck | None:
+    """Of checks, the latest first, the one that says how the ledger stands: what has found something, unless everything
+    was sound since, before what has looked at everything."""
+    whole = next((place for place, check in enumerate(checks) if check.subject == EVERYTHING), len(checks))
+    valid = [*checks[: whole + 1]]
+    found = [check for check in valid if check.findings]
+    return next(iter([*found, *checks[whole : whole + 1], *valid]), None)
 
 
 def last_checks(cursor: Cursor) -> list[LastCheck]:

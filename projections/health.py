@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from ledger.transparency.lines import recorded_at
 from projections.compare import Finding
 from projections.migrate import missing
 from projections.sample import check_newest
-from projections.searchable import positions
+from projections.searchable import SEARCHABLE, made_until, positions
 from projections.transparency import LogSizes, continues, log_sizes
 from projections.webhooks.endpoints import Endpoint, registered
 from projections.webhooks.queue import MOST_WAITING
@@ -46,6 +46,7 @@ class FollowerState:
     """How far a follower of the log has come; ``behind`` is how long the first event that it lacks has waited.
 
     ``astray``: it has events that the log has not, or not any more. The log was cut off at its end, or changed there.
+    ``begun``: it is being made, from events that were there before.
     """
 
     name: str
@@ -54,6 +55,7 @@ class FollowerState:
     head: int
     behind: timedelta
     astray: bool
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,8 @@ class Health:
         if problem is not None:
             yield Symptom(problem, "Until then nothing else can be looked at.")
             return
+        if not self._database.takes_writes():
+            yield Symptom("The database takes no writes.", "It is a standby, or was made read-only: ask the primary.")
         for follower in self._followers():
             if follower.astray:
                 cut = f"{follower.position:,} events, and the log ends at {follower.head:,}: it was cut off at its end"
@@ -126,7 +130,7 @@ class Health:
                     f"{follower.name} has {cut if follower.position > follower.head else other}.",
                     _SEE_BACKUPS,
                 )
-            elif follower.behind > self._max_lag:
+            elif follower.behind > self._max_lag and not follower.begun:
                 waits = f"{follower.head - follower.position:,} events behind, the first of which has waited"
                 yield Symptom(
                     f"{follower.name} is {waits} for {follower.behind.total_seconds():,.0f} seconds.",
@@ -192,8 +196,10 @@ class Health:
             [(signed,)] = cursor.execute("SELECT max(signed_at) FROM log_checkpoints")
             rows = cursor.execute("SELECT view_name, position FROM rebuilds WHERE role = 'next'")
             endpoints = registered(cursor)
+            rebuilds = dict[str, int]((view, position) for view, position in rows)
+            rebuilds |= dict[str, int]((SEARCHABLE.name, state.position) for state in states if state.begun)
             age = None if signed is None else max(timedelta(0), self._clock() - datetime.fromisoformat(signed))
-        return Standing(sizes, states, age, dict[str, int]((view, position) for view, position in rows), endpoints)
+        return Standing(sizes, states, age, rebuilds, endpoints)
 
     def head(self) -> int:
         """The position of the log's last event, 0 when it is empty. Raises StorageUnavailable."""
@@ -210,8 +216,8 @@ class Health:
             states.append(self._state(cursor, CHECKPOINT, "checkpoints", sizes.checkpoint, sizes.head))
         # Its position with the head of the same moment: with an earlier one it would seem to be ahead.
         position, head = positions(cursor)
-        states.append(self._state(cursor, SEARCH, "order-search", max(0, position), head))
-        return states
+        search = self._state(cursor, SEARCH, "order-search", max(0, position), head)
+        return [*states, replace(search, begun=position < made_until(cursor))]
 
     def _state(
         self, cursor: Cursor, name: str, slug: str, position: int, head: int, *, astray: bool = False

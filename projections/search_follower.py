@@ -15,7 +15,7 @@ from ledger.storage.tables import Row, marks
 from projections.bodies import facts_of
 from projections.fold import Rows
 from projections.poison import UNFOLDABLE, PoisonEvent, sifted
-from projections.searchable import EMPTYING, PERIODS, SEARCHABLE, VIEW, Tally, positions, tally_of
+from projections.searchable import BEGIN_AGAIN, EMPTYING, PERIODS, SEARCHABLE, VIEW, Tally, positions, tally_of
 from projections.watcher import NOBODY, Progress, Watcher
 
 BATCH = 2000
@@ -38,7 +38,7 @@ _CLEAR = f"DELETE FROM {PERIODS.name} WHERE width = ? AND starts = ? AND status 
 def begin_again(database: Database) -> None:
     """Lets the followers make the view again from the log. Raises StorageUnavailable."""
     with database.transaction() as cursor:
-        cursor.execute(_MOVE, (EMPTYING,))
+        cursor.execute(BEGIN_AGAIN)
 
 
 def rebuild_search(database: Database, watcher: Watcher = NOBODY) -> Progress:

@@ -2,6 +2,7 @@
 
 This view follows the log (see search_follower.py) instead of being written with it: no append waits for its
 indexes, and it is a moment late. ``followed`` says up to which position it is right; what is below 0 is being emptied.
+Up to a second position, where the log ended when somebody began to make it, it takes in what was there before.
 """
 
 from __future__ import annotations
@@ -42,13 +43,21 @@ BEHIND = 10_000
 EMPTYING = -1
 """The position of a view that is to be made again, and still holds former rows."""
 
+_HEAD = "(SELECT coalesce(max(position), 0) FROM events)"
 _FOLLOWED = "CREATE TABLE IF NOT EXISTS followed (name text PRIMARY KEY, position bigint NOT NULL)"
-_BEGUN = f"INSERT INTO followed (name, position) VALUES ('{SEARCHABLE.name}', 0) ON CONFLICT (name) DO NOTHING"
+_BEGUN = (
+    "INSERT INTO followed (name, position)"
+    f" VALUES ('{SEARCHABLE.name}', 0), ('{SEARCHABLE.name} until', {_HEAD}) ON CONFLICT (name) DO NOTHING"
+)
 DDL = (*SEARCHABLE.ddl(), *PERIODS.ddl(), _FOLLOWED, _BEGUN)
 
-_POSITIONS = (
-    f"SELECT position, (SELECT coalesce(max(position), 0) FROM events) FROM followed WHERE name = '{SEARCHABLE.name}'"
+BEGIN_AGAIN = (
+    "INSERT INTO followed (name, position)"
+    f" VALUES ('{SEARCHABLE.name}', {EMPTYING}), ('{SEARCHABLE.name} until', {_HEAD})"
+    " ON CONFLICT (name) DO UPDATE SET position = excluded.position"
 )
+_POSITIONS = f"SELECT position, {_HEAD} FROM followed WHERE name = '{SEARCHABLE.name}'"
+_UNTIL = f"SELECT position FROM followed WHERE name = '{SEARCHABLE.name} until'"
 
 Tally = dict[tuple[str, str, str], tuple[int, int]]
 """By width, period and status: how many orders, and their amounts together."""
@@ -77,6 +86,11 @@ def positions(cursor: Cursor) -> tuple[int, int]:
     """How far the view has come, and the log."""
     [(position, head)] = cursor.execute(_POSITIONS)
     return int(position), int(head)
+
+
+def made_until(cursor: Cursor) -> int:
+    """Where the log ended when the view was begun."""
+    return max((int(position) for (position,) in cursor.execute(_UNTIL)), default=0)
 
 
 def is_usable(position: int, head: int) -> bool:

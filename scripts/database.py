@@ -10,7 +10,7 @@ import click
 from ledger.errors import LedgerError, SettingsError, told_whole
 from ledger.events import UNREADABLE
 from projections.check import check
-from projections.health import Symptom
+from projections.health import Symptom, in_sentence
 from projections.watcher import Watcher
 from scripts.bootstrap import Runtime, build, check_extras, token_verifier
 from scripts.check import told
@@ -82,7 +82,7 @@ def _examine(session: Session) -> Iterator[tuple[str, list[str]]]:
         if not unready:
             health = runtime.services.health
             head = health.head()
-            yield "followers and views", _faults(lambda: _follower_faults(runtime))
+            yield "followers and views", _faults(lambda: _follower_faults(session, runtime))
             yield "webhooks", _faults(lambda: _told(health.complaints()))
             yield f"log and views ({head:,} events)", _faults(lambda: list(told(check(runtime.database))))
 
@@ -117,8 +117,12 @@ def _database_faults(runtime: Runtime) -> list[str]:
     return [] if problem is None else [problem]
 
 
-def _follower_faults(runtime: Runtime) -> list[str]:
-    return [*_faults(lambda: _origin_faults(runtime)), *_told(runtime.services.health.symptoms())]
+def _follower_faults(session: Session, runtime: Runtime) -> list[str]:
+    health = runtime.services.health
+    for state in health.followers():
+        if state.begun:
+            _tell(session, f"{in_sentence(state.name)}: it is being made, {state.position:,} of {state.head:,} events")
+    return [*_faults(lambda: _origin_faults(runtime)), *_told(health.symptoms())]
 
 
 def _origin_faults(runtime: Runtime) -> list[str]:

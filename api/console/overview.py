@@ -13,6 +13,7 @@ from api.console.pages import Route, page
 from api.console.session import Visitor
 from api.services import Services
 from ledger.statuses import Status
+from projections.checks import most_telling
 from projections.health import CHECKPOINT
 
 _WORDS = {timedelta(minutes=1): "minute", timedelta(hours=1): "hour", timedelta(days=1): "day", timedelta(7): "week"}
@@ -41,6 +42,7 @@ class OverviewPages:
             here="overview",
             found=found,
             checkpoint_name=CHECKPOINT,
+            check=most_telling(found.checks),
             followers=self._health.followers(),
             symptoms=list(self._health.symptoms()),
             period=_in_words(series.width),

@@ -142,6 +142,9 @@ class Database(Protocol):
     def create(self) -> None:
         """Makes an empty database where there is none, as far as that is the ledger's to do."""
 
+    def takes_writes(self) -> bool:
+        """Whether it does at all; a standby, for one, does not."""
+
     def read(self) -> AbstractContextManager[Cursor]:
         """Single statements, each consistent by itself."""
 

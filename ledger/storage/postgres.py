@@ -78,6 +78,11 @@ class PostgresDatabase:
     def create(self) -> None:
         """Nothing: databases are made by the server's administrator."""
 
+    def takes_writes(self) -> bool:
+        with self.read() as cursor:
+            [(read_only,)] = cursor.execute("SELECT current_setting('transaction_read_only')")
+        return bool(read_only == "off")
+
     @contextmanager
     def read(self) -> Iterator[PostgresCursor]:
         with self._connection() as connection:
@@ -88,6 +93,8 @@ class PostgresDatabase:
         with self._connection() as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             connection.execute("SET LOCAL statement_timeout = 0")
+            # Who takes an export may be slower than the log is read; who has gone is noticed by the server of requests.
+            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             _hold(connection, tables)
             yield PostgresCursor(connection)
 

@@ -56,6 +56,9 @@ class SqliteDatabase:
         except OSError as error:
             raise StorageUnavailable(f"The database's file can't be made: {error}.") from error
 
+    def takes_writes(self) -> bool:
+        return self._in_memory or os.access(self._path, os.W_OK)
+
     @contextmanager
     def read(self) -> Iterator[SqliteCursor]:
         with errors_translated(), self._reader() as connection:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
+import psycopg
 import pytest
 
 from ledger.actor import Cause
+from ledger.cart import CartItem
 from ledger.errors import NotProven, StorageUnavailable
 from ledger.statuses import Status
 from ledger.storage import Database, open_database
@@ -19,7 +22,7 @@ from projections.store import VIEWS
 from projections.transparency import Follower, LogSizes, log_sizes
 from projections.webhooks.endpoints import Endpoints
 from tests.support.busy import EVENTS, log_key, make_busy
-from tests.support.storages import STAFF, Store
+from tests.support.storages import CUSTOMER, STAFF, Store
 
 KEY = log_key()
 
@@ -258,11 +261,48 @@ def test_how_a_ledger_stands(store: Store) -> None:
     ]
 
 
+def test_a_database_that_takes_no_writes(postgres_url: str) -> None:
+    """As a standby is, which a name may lead to after a failover."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        with closing(open_database(postgres_url)) as database:
+            migrate(database)
+            assert told(Health(database)) == []
+        connection.execute(f'ALTER DATABASE "{connection.info.dbname}" SET default_transaction_read_only = on'.encode())
+        with closing(open_database(postgres_url)) as database:
+            assert told(Health(database)) == ["The database takes no writes."]
+
+
+def test_a_stream_that_is_long_is_not_replayed_for_those_who_ask(store: Store) -> None:
+    store.ledger.create_order([CartItem("1")], actor=CUSTOMER, cause=Cause())
+    plant(store, "UPDATE orders SET version = 7")
+    assert told(health(store)) != []
+    plant(store, "UPDATE events SET version = 201")
+    assert told(health(store)) == []
+
+
 def test_a_view_of_the_search_that_is_made_again_has_nothing(store: Store) -> None:
     make_busy(store)
     follow(store, KEY)
     begin_again(store.database)
-    assert [state.position for state in health(store).followers()] == [EVENTS, EVENTS, 0]
+    found = health(store, later=1000)
+    assert [(state.position, state.begun) for state in found.followers()][1:] == [(EVENTS, False), (0, True)]
+    assert found.standing().rebuilds == {"order_search": 0}
+
+
+def test_a_view_of_the_search_that_is_being_made_keeps_nobody_from_serving(store: Store) -> None:
+    make_busy(store)
+    follow(store, KEY)
+    begin_again(store.database)
+    store.ledger.create_order([CartItem("1")], actor=CUSTOMER, cause=Cause())
+    Follower(store.database, [KEY], KEY.name, clock=store.ports.clock).step()
+    assert told(health(store, later=1000)) == []
+
+    search = SearchFollower(store.database, batch=1)
+    while health(store).standing().rebuilds:
+        search.step()
+    # What has come since is waited for as ever.
+    [late] = told(health(store, later=1000))
+    assert late.startswith("The view of the search is 1 events behind")
 
 
 def test_webhooks_that_nobody_queues_and_that_were_of_a_longer_log(store: Store) -> None:

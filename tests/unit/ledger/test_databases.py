@@ -137,6 +137,8 @@ def test_sql_mistakes_and_statement_timeouts_on_postgres(postgres_url: str) -> N
         cursor.execute("SELECT pg_sleep(5)")
     with database.write(), pytest.raises(StorageUnavailable), database.write():
         pass
+    with database.snapshot() as cursor:  # of an export, whose reader may take any time
+        assert cursor.execute("SHOW idle_in_transaction_session_timeout") == [("0",)]
     database.close()
 
 
