@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.values import MutexValue, ValueClass
 
 from ledger.errors import StorageUnavailable
-from ledger.observer import Command, TellEnd
+from ledger.observer import Command, TellAppended, TellEnd
 from projections.health import Health
 from projections.webhooks.endpoints import Endpoint
 
@@ -91,7 +91,7 @@ class Metrics:
         )
         self._waiting = Gauge(
             "ledger_appends_waiting",
-            "Appends that wait for the next transaction.",
+            "Appends that are not committed yet.",
             multiprocess_mode="livesum",
             registry=registry,
         )
@@ -119,12 +119,15 @@ class Metrics:
         times = self._commands.labels(command.name)
         return lambda ended: times.observe(ended.seconds)
 
-    def appended(self, appends: int, events: int, waiting: int, seconds: float) -> None:
+    def appending(self, events: int) -> TellAppended:  # noqa: ARG002
+        self._waiting.inc()
+        return lambda _: self._waiting.dec()
+
+    def committed(self, appends: int, events: int, seconds: float) -> None:
         self._appends.inc(appends)
         self._events.inc(events)
         self._batches.observe(appends)
         self._commits.observe(seconds)
-        self._waiting.set(waiting)
 
     def conflicted(self) -> None:
         self._conflicts.inc()

@@ -56,6 +56,8 @@ class Ended:
 
 
 TellEnd: TypeAlias = Callable[[Ended], None]
+TellAppended: TypeAlias = Callable[[str], None]
+"""Is told what came of an append: ``committed``, ``conflict`` (others were first), or ``failed``."""
 
 
 class Observer(Protocol):
@@ -64,8 +66,11 @@ class Observer(Protocol):
     def begun(self, command: Command) -> TellEnd:
         """A command begins. Whatever this thread tells until it calls what is returned is a part of it."""
 
-    def appended(self, appends: int, events: int, waiting: int, seconds: float) -> None:
-        """A transaction was committed: so many callers' appends and events; how many callers wait now."""
+    def appending(self, events: int) -> TellAppended:
+        """A caller hands in events, and waits until they are committed, perhaps with those of others."""
+
+    def committed(self, appends: int, events: int, seconds: float) -> None:
+        """A transaction was committed: so many callers' appends and events."""
 
     def conflicted(self) -> None:
         """A command has to decide again, as another one was first."""
@@ -87,7 +92,10 @@ class Nobody:
         """See Observer; likewise below."""
         return _nothing
 
-    def appended(self, appends: int, events: int, waiting: int, seconds: float) -> None: ...
+    def appending(self, events: int) -> TellAppended:  # noqa: ARG002
+        return _nothing
+
+    def committed(self, appends: int, events: int, seconds: float) -> None: ...
 
     def conflicted(self) -> None: ...
 
@@ -108,8 +116,11 @@ class Relay:
         """See Observer; likewise below."""
         return self._then.begun(command)
 
-    def appended(self, appends: int, events: int, waiting: int, seconds: float) -> None:
-        self._then.appended(appends, events, waiting, seconds)
+    def appending(self, events: int) -> TellAppended:
+        return self._then.appending(events)
+
+    def committed(self, appends: int, events: int, seconds: float) -> None:
+        self._then.committed(appends, events, seconds)
 
     def conflicted(self) -> None:
         self._then.conflicted()
@@ -131,5 +142,5 @@ class Observed:
         self.by: Observer = by or Nobody()
 
 
-def _nothing(_: Ended) -> None:
+def _nothing(_: object) -> None:
     pass

@@ -22,7 +22,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from api.request_ids import ENVIRON_KEY
-from ledger.observer import Command, Ended, Observed, Observer, Relay, TellEnd
+from ledger.observer import Command, Ended, Observed, Observer, Relay, TellAppended, TellEnd
 
 _NANOSECONDS = 1e9
 _FAULT_OF_OURS = "5"
@@ -119,9 +119,24 @@ class Spans(Relay):
 
         return end
 
-    def appended(self, appends: int, events: int, waiting: int, seconds: float) -> None:
-        self._span("append", seconds, {"ledger.appends": appends, "ledger.events": events})
-        super().appended(appends, events, waiting, seconds)
+    def appending(self, events: int) -> TellAppended:
+        span = self._tracer.start_span("append", attributes={"ledger.events": events})
+        token = context.attach(trace.set_span_in_context(span))
+        tell = super().appending(events)
+
+        def end(outcome: str) -> None:
+            context.detach(token)
+            span.set_attribute("ledger.outcome", outcome)
+            if outcome == "failed":
+                span.set_status(Status(StatusCode.ERROR))
+            span.end()
+            tell(outcome)
+
+        return end
+
+    def committed(self, appends: int, events: int, seconds: float) -> None:
+        self._span("commit", seconds, {"ledger.appends": appends, "ledger.events": events})
+        super().committed(appends, events, seconds)
 
     def called(self, operation: str, outcome: str, seconds: float) -> None:
         self._span(f"stripe {operation}", seconds, {"ledger.outcome": outcome}, SpanKind.CLIENT, outcome == "failed")

@@ -65,11 +65,6 @@ class GroupCommit(Generic[Item, Result]):
         self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._led = False
 
-    @property
-    def waiting(self) -> int:
-        """How many wait for a batch to be written."""
-        return len(self._waiting)
-
     def submit(self, item: Item) -> Result:
         """Writes one item, perhaps with others, and returns its result once it is committed.
 

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 from uuid import UUID
 
-from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent, Subscription
+from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Notification, StoredEvent, Subscription
 
 from ledger.observer import Observed
 from ledger.payments.gateway import Intent
@@ -53,8 +53,21 @@ class LogRecorder(ApplicationRecorder):
             return None
         rows = [_intent_row(*intent) for intent in intents]
         append = Append([_new_event(event) for event in stored_events], rows, beside)
-        first = self._commits.submit(append)
+        first = self._submitted(append)
         return list(range(first, first + len(append.events)))
+
+    def _submitted(self, append: Append) -> int:
+        """The position of its first event, once it is committed."""
+        tell, outcome = self._observed.by.appending(len(append.events)), "failed"
+        try:
+            first = self._commits.submit(append)
+            outcome = "committed"
+            return first
+        except IntegrityError:
+            outcome = "conflict"
+            raise
+        finally:
+            tell(outcome)
 
     def _write(self, appends: Sequence[Append]) -> Sequence[int]:
         """Commits all the appends as one; returns the position of each one's first event."""
@@ -64,7 +77,7 @@ class LogRecorder(ApplicationRecorder):
         began = perf_counter()
         # When the views have moved nothing was written.
         first = with_views_in_force(lambda: self._append(events, intents, beside), self._views.look_again)
-        self._observed.by.appended(len(appends), len(events), self._commits.waiting, perf_counter() - began)
+        self._observed.by.committed(len(appends), len(events), perf_counter() - began)
         return list(accumulate((len(append.events) for append in appends[:-1]), initial=first))
 
     def _append(self, events: Sequence[NewEvent], intents: Sequence[Row], beside: Sequence[TableWrites]) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -81,6 +82,30 @@ def test_known_traffic(server: Server) -> None:
     assert after["ledger_appends_waiting"] == 0
     assert {name for name, value in counted.items() if "total" in name and after.get(name, 0) < value} == set()
     assert not [name for name in after if re.search(r"pid=", name)]
+
+
+def arrange(server: Server, user: int, place: int) -> requests.Response:
+    with server.client(user) as client:
+        moved = {"id": 4, "statusOrder": place}
+        return client.put(f"{server.url}/leads/statuses/order", json=moved, timeout=30)
+
+
+def test_what_waits_to_be_committed(tmp_path: Path) -> None:
+    server = Server(tmp_path, f"sqlite:///{tmp_path}/ledger.db", workers=2)
+    server.start(LEDGER_DB_TIMEOUT="3")
+
+    def waiting(count: int) -> bool:
+        return scrape(server)["ledger_appends_waiting"] == count
+
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other, ThreadPoolExecutor() as many:
+        for target, statuses, ended_by in ((1, {200}, "ROLLBACK"), (2, {503}, "")):
+            other.execute("BEGIN IMMEDIATE")
+            answers = [many.submit(arrange, server, user, target) for user in (1, 2, 3)]
+            wait_until(lambda: waiting(3), "they wait")
+            other.execute(ended_by)
+            assert {answer.result().status_code for answer in answers} == statuses
+            wait_until(lambda: waiting(0), "nobody waits")
+    server.stop()
 
 
 def placed_again(server: Server, number: int) -> bool:

@@ -135,7 +135,8 @@ class Health:
         return ["a row is missing"] * 2
 metrics = Metrics(Health())
 for _ in range(3): metrics.observe("/orders", "GET", "200", 0.01)
-metrics.appended(2, 5, 1, 0.01); metrics.conflicted(); metrics.replayed()
+metrics.appending(1)("committed"); metrics.appending(2)  # which nobody has told the end of
+metrics.committed(2, 5, 0.01); metrics.conflicted(); metrics.replayed()
 metrics.called("refund", "answered", 0.1); metrics.turned(away=True)
 if "scrape" in sys.argv: sys.stdout.write(metrics.scrape().decode())
 """

@@ -26,11 +26,17 @@ def test_spans_of_a_command_and_of_what_is_told_around_it() -> None:
         spans.called("retrieve_intent", "answered", 0.1)
         tell_end = spans.begun(MOVE)
         spans.called("cancel_intent", "failed", 0.25)
-        spans.appended(3, 5, 0, 0.01)
+        tell_appended = spans.appending(2)
+        spans.committed(3, 5, 0.01)
+        tell_appended("committed")
+        spans.appending(1)("failed")
         tell_end(Ended(MOVE, 0.3, Outcome(7, 2, Status.CANCELLED, position=40), None))
         spans.called("refund", "answered", 0.1)
     assert not trace.get_current_span().get_span_context().is_valid
-    by_name = {span.name: span for span in exporter.get_finished_spans()}
+    finished = [span for span in exporter.get_finished_spans() if (span.attributes or {}).get("ledger.events") != 1]
+    [lost] = [span for span in exporter.get_finished_spans() if span not in finished]
+    assert (lost.name, dict(lost.attributes or {})) == ("append", {"ledger.events": 1, "ledger.outcome": "failed"})
+    by_name = {span.name: span for span in finished}
 
     def parent(name: str) -> str | None:
         above = by_name[name].parent
@@ -42,11 +48,13 @@ def test_spans_of_a_command_and_of_what_is_told_around_it() -> None:
         "change_status": "request",
         "stripe cancel_intent": "change_status",
         "append": "change_status",
+        "commit": "append",
         "stripe refund": "request",
     }
     call = by_name["stripe cancel_intent"]
     assert (call.end_time or 0) - (call.start_time or 0) == 250_000_000
-    assert dict(by_name["append"].attributes or {}) == {"ledger.appends": 3, "ledger.events": 5}
+    assert dict(by_name["append"].attributes or {}) == {"ledger.events": 2, "ledger.outcome": "committed"}
+    assert dict(by_name["commit"].attributes or {}) == {"ledger.appends": 3, "ledger.events": 5}
 
 
 def id_of(span: ReadableSpan) -> int:
