@@ -25,9 +25,13 @@ from projections.webhooks.queue import MOST_WAITING
 TREE, CHECKPOINT, SEARCH = "The transparency log", "The signed checkpoint", "The view of the search"
 WEBHOOKS = "The queue of webhooks"
 MAX_LAG = timedelta(seconds=30)
+HOUR = timedelta(hours=1)
+FAILING = 2 * HOUR
+"""How long webhooks may fail before somebody should know: a receiver that is being set up anew is nobody's trouble."""
 
 _ASKED = 20  # events, of which the first that says when it was recorded is enough
 _NOT_UNDERSTOOD = (*UNREADABLE, MalformedProof)
+_FIRST_FAILING = "SELECT min(position) FROM webhook_deliveries WHERE endpoint = ? AND dead = 0 AND error <> ''"
 _log = logging.getLogger(__name__)
 _SEE_BACKUPS = "A failover or a restore may have lost events: see docs/operations.md on backups."
 
@@ -152,7 +156,8 @@ class Health:
             endpoints = registered(cursor)
             [(head,)] = cursor.execute("SELECT coalesce(max(position), 0) FROM events")
             states = [self._state(cursor, each.id, each.id, each.position, head) for each in endpoints]
-        for endpoint, state in zip(endpoints, states, strict=True):
+            failing_for = [self._failing_for(cursor, each) for each in endpoints]
+        for endpoint, state, failing in zip(endpoints, states, failing_for, strict=True):
             if state.astray:
                 yield Symptom(
                     f"{endpoint.id} was told by webhook of {state.position:,} events, and the log ends at {head:,}.",
@@ -164,6 +169,16 @@ class Health:
                     f"{endpoint.id} has not been told of the next event for {seconds}.",
                     "`order-ledger serve` and `order-ledger follow` do; where one runs, its log says more.",
                 )
+            if endpoint.waiting >= MOST_WAITING:
+                yield Symptom(
+                    f"{endpoint.waiting:,} webhooks to {endpoint.id} wait, and the rest of the log for them.",
+                    "Its receiver is too slow, or down; once it answers, what waits is sent.",
+                )
+            if failing > FAILING:
+                yield Symptom(
+                    f"Webhooks to {endpoint.id} fail; the first has waited for {failing / HOUR:,.0f} hours.",
+                    f"They are tried again for three days; the last time: {endpoint.error}.",
+                )
             if endpoint.disabled:
                 yield Symptom(
                     f"Webhook endpoint {endpoint.id} is disabled: {endpoint.disabled}.",
@@ -174,6 +189,14 @@ class Health:
                     f"{endpoint.dead:,} webhooks to {endpoint.id} were given up.",
                     f"`order-ledger webhooks dead {endpoint.id}` says why; `replay` sends again, `discard` forgets.",
                 )
+
+    def _failing_for(self, cursor: Cursor, endpoint: Endpoint) -> timedelta:
+        """How long the first event has waited whose webhook has failed and is to be tried again."""
+        if endpoint.disabled or not endpoint.failing:
+            return timedelta(0)
+        [(first,)] = cursor.execute(_FIRST_FAILING, (endpoint.id,))
+        moment = moment_of(cursor, first or 0)
+        return timedelta(0) if moment is None else self._clock() - moment
 
     def followers(self) -> Sequence[FollowerState]:
         """The transparency log's tree, its signed checkpoints where there is a key, and the view of the search.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.util import find_spec
@@ -64,7 +65,7 @@ class Runtime:
     services: Services
     gateway: PaymentGateway
     sandbox: SandboxGateway | None
-    closers: list[Callable[[], None]] = field(default_factory=list)
+    closing: ExitStack = field(default_factory=ExitStack)
 
     def migrate(self, watcher: Watcher = NOBODY) -> None:
         """Creates or upgrades the schema, and makes views that are missing; raises LedgerError or SettingsError."""
@@ -102,7 +103,7 @@ class Runtime:
     def deliverer(self) -> Deliverer:
         """What delivers webhooks, until this runtime is closed."""
         deliverer = Deliverer(self.database, sender(private=self.settings.webhook_private))
-        self.closers.append(deliverer.close)
+        self.closing.callback(deliverer.close)
         return deliverer
 
     def app(self, stopping: Callable[[], bool] = lambda: False) -> Flask:
@@ -136,14 +137,13 @@ class Runtime:
             tracing = Tracing(self.settings.otel_endpoint, package_version())
             tracing.watch(self.services.observed)
             app.wsgi_app = tracing.around(app.wsgi_app)  # type: ignore[assignment, method-assign]  # as documented
-            self.closers.append(tracing.close)
+            self.closing.callback(tracing.close)
         return app
 
     def close(self) -> None:
-        """Closes every connection."""
-        for closer in self.closers:
-            closer()
-        self.database.close()
+        """Closes every connection; what was begun last ends first."""
+        with closing(self.database):
+            self.closing.close()
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 
 from flask import Response, request
@@ -79,9 +80,16 @@ class ProofPages:
                 "too-many-streams", "As many long answers as this process has room for are under way already."
             )
         headers = {"Content-Disposition": 'attachment; filename="log.jsonl"', "Cache-Control": "no-store"}
-        answer = Response(self._log.lines(), 200, headers, content_type="application/x-ndjson")
+        answer = Response(self._exported(), 200, headers, content_type="application/x-ndjson")
         answer.call_on_close(self._places.release)
         return answer
+
+    def _exported(self) -> Iterator[bytes]:
+        """The log, or its beginning and a broken connection when this process ends, which waits for nobody so long."""
+        for lines in self._log.lines():
+            if self._places.stopping():
+                raise ConnectionResetError(errno.ECONNRESET, "the server ends")
+            yield lines
 
     def _events(self, visitor: Visitor) -> list[dict[str, object]] | None:
         order, position = request.args.get("order", "").strip(), request.args.get("position", "").strip()

@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import UTC
 from http import HTTPStatus
+from threading import Lock
 
 from standardwebhooks import Webhook
 
@@ -55,9 +56,15 @@ class Deliverer:
         self._sending: dict[Future[Answer | None], Delivery] = {}
         self._turns = Counter[str]()
         self._reached = reached
+        self._one_at_a_time = Lock()  # whoever closes may have waited in vain for the thread that steps
+        self._closed = False
 
     def step(self) -> bool:
         """Does what there is to do now; whether there may be more soon. May raise StorageUnavailable."""
+        with self._one_at_a_time:
+            return not self._closed and self._step()
+
+    def _step(self) -> bool:
         more = _each(self._queue.behind(), lambda endpoint: self._queue.fill(endpoint, self._clock()))
         self._reached("filled")
         begun = self._begin()
@@ -70,8 +77,10 @@ class Deliverer:
 
     def close(self) -> None:
         """Waits for what is being sent, which does not take longer than sending does, and notes what came of it."""
-        self._executor.shutdown()
-        self._note_ended()
+        with self._one_at_a_time:
+            self._closed = True
+            self._executor.shutdown()
+            self._note_ended()
 
     def _begin(self) -> bool:
         """Begins to send what is due, as far as there is room; whether there was any."""
@@ -99,10 +108,9 @@ class Deliverer:
 
     def _note_ended(self) -> None:
         """Notes what came of what has been sent: of one endpoint all that has arrived in one transaction."""
-        ended = {future: self._sending.pop(future) for future in [*self._sending] if future.done()}
         arrived: defaultdict[str, list[Delivery]] = defaultdict(list)
-        for future, delivery in ended.items():
-            answer = future.result()
+        for future in [future for future in self._sending if future.done()]:
+            delivery, answer = self._sending.pop(future), _answer_of(future)
             if answer is None:
                 continue
             if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
@@ -137,6 +145,15 @@ class Deliverer:
         }
 
 
+def _answer_of(future: Future[Answer | None]) -> Answer | None:
+    """What nobody thought of is one webhook's failure, and not the end of all the others."""
+    error = future.exception()
+    if error is None:
+        return future.result()
+    _log.error("a webhook could not be sent", exc_info=error)
+    return Answer(0, f"it could not be sent: {type(error).__name__}")
+
+
 def _each(endpoints: Sequence[str], act: Callable[[str], bool]) -> bool:
     """Whether there was something to do for any of them. One whose row somebody holds for long keeps others
     waiting only where something was sent to it meanwhile, which is to be noted."""
@@ -146,6 +163,8 @@ def _each(endpoints: Sequence[str], act: Callable[[str], bool]) -> bool:
             done = act(endpoint) or done
         except StorageUnavailable as error:
             _log.warning("the webhooks to %s wait for the database: %s", endpoint, error)
+        except ValueError as error:  # somebody has written over its row
+            _log.error("the webhooks to %s can't be queued: %s", endpoint, error)
     return done
 
 

@@ -23,6 +23,14 @@ from projections.poison import UNFOLDABLE
 from projections.webhooks.endpoints import hold, hold_if_free
 from projections.webhooks.payloads import TYPES, payload
 
+_PUT = (
+    "INSERT INTO webhook_deliveries (endpoint, position, stream, attempts, next_at, dead, error) VALUES (?, ?, ?, 0,"
+    " coalesce((SELECT max(next_at) FROM webhook_deliveries"
+    " WHERE endpoint = ? AND stream = ? AND dead = 0 AND error <> ''), ?), 0, '')"
+)
+"""What comes to wait behind one that has failed is not looked at before that is tried again: DUE would pass over it
+each time, and over all of those of an endpoint that is down."""
+
 BATCH = 500
 MOST_WAITING = 10_000
 """Rows that may wait for one endpoint: beyond it the log waits, which forgets nothing."""
@@ -112,10 +120,9 @@ class Queue:
                 return False
             asked, moment = json.loads(types), rfc3339(now)
             cursor.executemany(
-                "INSERT INTO webhook_deliveries (endpoint, position, stream, attempts, next_at, dead, error)"
-                " VALUES (?, ?, ?, 0, ?, 0, '')",
+                _PUT,
                 [
-                    (endpoint, place, stream, moment)
+                    (endpoint, place, stream, endpoint, stream, moment)
                     for place, stream, kind in events
                     if kind in TYPES and (not asked or TYPES[kind] in asked)
                 ],
@@ -140,12 +147,17 @@ class Queue:
         positions = [delivery.position for delivery in deliveries]
         with suppress(UnknownEndpoint), self._database.transaction() as cursor:
             hold(cursor, self._database, endpoint)
-            gone = cursor.execute(
-                f"DELETE FROM webhook_deliveries WHERE endpoint = ? AND position IN ({marks(positions)}) RETURNING 1",
-                (endpoint, *positions),
-            )
+            deleted = f"DELETE FROM webhook_deliveries WHERE endpoint = ? AND position IN ({marks(positions)})"
+            gone = {row[0] for row in cursor.execute(f"{deleted} RETURNING position", (endpoint, *positions))}
             counted = "UPDATE webhook_endpoints SET delivered = delivered + ? WHERE id = ?"
             cursor.execute(counted, (len(gone), endpoint))
+            retried = [each.stream for each in deliveries if each.attempts > 1 and each.position in gone]
+            if retried:  # what has come to wait behind them meanwhile waits for nothing any more
+                cursor.execute(
+                    "UPDATE webhook_deliveries SET next_at = ''"
+                    f" WHERE endpoint = ? AND stream IN ({marks(retried)}) AND dead = 0",
+                    (endpoint, *retried),
+                )
 
     def failed(self, delivery: Delivery, error: str, now: datetime) -> bool:
         """It has not: when to try again, or that it is given up, which is answered."""

@@ -21,6 +21,7 @@ from projections.search_follower import SearchFollower, begin_again
 from projections.store import VIEWS
 from projections.transparency import Follower, LogSizes, log_sizes
 from projections.webhooks.endpoints import Endpoints
+from projections.webhooks.queue import MOST_WAITING
 from tests.support.busy import EVENTS, log_key, make_busy
 from tests.support.storages import CUSTOMER, STAFF, Store
 
@@ -317,6 +318,24 @@ def test_webhooks_that_nobody_queues_and_that_were_of_a_longer_log(store: Store)
     assert found[late].startswith(f"{late} has not been told of the next event for 1,0")
     assert [each.what.partition(" ")[0] for each in health(store).complaints()] == [cut]
     assert told(health(store, later=1e6)) == []
+
+
+def test_webhooks_that_fail_for_hours_and_a_queue_that_is_full(store: Store) -> None:
+    endpoints = Endpoints(store.database, private=True, resolver=lambda *_: ["127.0.0.1"])
+    fails, full = (endpoints.register(f"http://{name}.example/")[0].id for name in ("fails", "full"))
+    make_busy(store)
+    follow(store, KEY)
+    with store.database.write() as cursor:
+        cursor.execute("UPDATE webhook_endpoints SET position = ?", (EVENTS,))
+        rows = [(fails, 2, "it answered 500"), *((full, -number, "") for number in range(MOST_WAITING))]
+        cursor.executemany("INSERT INTO webhook_deliveries VALUES (?, ?, 'order-1', 1, '', 0, ?)", rows)
+
+    assert [each.what for each in health(store, later=3600).complaints()] == [
+        f"10,000 webhooks to {full} wait, and the rest of the log for them."
+    ]
+    found = {each.what: each.remedy for each in health(store, later=3 * 3600).complaints()}
+    assert found.pop(f"Webhooks to {fails} fail; the first has waited for 3 hours.").endswith("it answered 500.")
+    assert len(found) == 1
 
 
 def test_those_who_are_told_have_complaints_and_the_ledger_no_symptoms(store: Store) -> None:

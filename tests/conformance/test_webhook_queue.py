@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from ledger.clock import rfc3339
 from ledger.errors import StorageUnavailable
 from ledger.storage import Database
 from projections.webhooks.deliverer import AT_ONCE, EACH
@@ -393,13 +394,72 @@ def test_slow_endpoints_take_turns(bench: Bench, monkeypatch: pytest.MonkeyPatch
     assert sorted(told.values()) == [3, 3, 4]
 
 
-def test_an_error_that_nobody_thought_of_is_not_hidden(bench: Bench) -> None:
-    bench.endpoints.register(URL)
+def test_an_error_that_nobody_thought_of_is_told_and_is_nobody_else_s(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, good = (bench.endpoints.register(url)[0].id for url in (URL, OTHER))
 
-    def fail(*_: object) -> Answer:
-        raise ZeroDivisionError
+    def fail(url: str, _: object) -> Answer:
+        if url == URL:
+            raise ZeroDivisionError
+        return OK
 
     bench.receiver.answer = fail
     bench.order()
-    with pytest.raises(ZeroDivisionError):
-        bench.deliver()
+    bench.deliver()
+    told = {each.id: (each.delivered, each.error) for each in bench.endpoints.all()}
+    assert told == {bad: (0, "it could not be sent: ZeroDivisionError"), good: (1, "")}
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["secret = ''", "secret = 'whsec_x'", "types = 'x'"])
+def test_an_endpoint_that_was_written_over_stops_no_other(
+    bench: Bench, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, _ = bench.endpoints.register(URL)
+    bench.endpoints.register(OTHER)
+    with bench.store.database.write() as cursor:
+        cursor.execute(f"UPDATE webhook_endpoints SET {damage} WHERE id = '{bad.id}'")
+    bench.order()
+    bench.deliver()
+    assert [url for url, _, _ in bench.receiver.sent] == [OTHER]
+    assert "could not be sent" in caplog.text or f"the webhooks to {bad.id} can't be queued" in caplog.text
+
+
+def due(bench: Bench) -> list[tuple[int, str]]:
+    """The position of each delivery that waits, and when it is due."""
+    with bench.store.database.read() as cursor:
+        return [tuple(row) for row in cursor.execute("SELECT position, next_at FROM webhook_deliveries ORDER BY 1")]
+
+
+def test_what_comes_behind_a_failure_is_due_when_that_is_and_at_once_when_it_arrives(bench: Bench) -> None:
+    endpoint, _ = bench.endpoints.register(URL)
+    order = bench.order()
+    bench.receiver.answer = lambda *_: FAILS
+    bench.deliver()
+    bench.move(order, "cancelled")
+    bench.deliver()
+    moment = rfc3339(bench.now + SCHEDULE[0])
+    assert due(bench) == [(1, moment), (2, moment)]
+
+    bench.now += SCHEDULE[0]
+    queue = Queue(bench.store.database, jitter=lambda: 0.0)
+    [retried] = queue.claim(endpoint.id, bench.now, 9)
+    assert retried.position == 1
+    queue.delivered(endpoint.id, [retried])
+    assert [each.position for each in queue.claim(endpoint.id, bench.now, 9)] == [2]
+
+
+def test_what_comes_while_a_retry_is_on_its_way_waits_no_longer_than_that(bench: Bench) -> None:
+    endpoint, _ = bench.endpoints.register(URL)
+    order = bench.order()
+    bench.receiver.answer = lambda *_: FAILS
+    bench.deliver()
+    bench.now += SCHEDULE[0]
+    queue = Queue(bench.store.database, jitter=lambda: 0.0)
+    retried = queue.claim(endpoint.id, bench.now, 9)
+    bench.move(order, "cancelled")
+    queue.fill(endpoint.id, bench.now)
+    assert due(bench)[1] == (2, rfc3339(bench.now + LEASE))
+    queue.delivered(endpoint.id, retried)
+    assert [each.position for each in queue.claim(endpoint.id, bench.now, 9)] == [2]

@@ -615,6 +615,19 @@ def test_the_log_s_pages(signed_in: Any) -> None:
 
 
 @pytest.mark.usefixtures("order")
+def test_an_export_does_not_outlive_its_server_nor_seem_whole(runtime: Runtime, clock: Any, tokens: Tokens) -> None:
+    from api.app import create_app
+    from api.auth import TokenPolicy, TokenVerifier
+    from tests.unit.api.conftest import SECRET
+
+    app = create_app(runtime.services, TokenVerifier(TokenPolicy(secret=SECRET), clock), stopping=lambda: True)
+    browser = app.test_client()
+    browser.set_cookie("console-session", tokens.make(90, role="auditor"))
+    with pytest.raises(ConnectionResetError):
+        browser.get("/console/proof/export")
+
+
+@pytest.mark.usefixtures("order")
 def test_the_export_is_that_of_the_command(signed_in: Any, runtime: Runtime) -> None:
     from ledger.storage.recorder import read_log
     from ledger.transparency.lines import encode_line
