@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from importlib import resources
 
 from flask import Response, request
 
@@ -32,6 +33,7 @@ class ProofPages:
         yield Route("/proof/consistency", self.get_consistency)
         yield Route("/proof/checkpoint", self.download_checkpoint)
         yield Route("/proof/export", self.download_export, of_log=True)
+        yield Route("/proof/verify_export.py", self.download_verifier)
 
     def show_proof(self, visitor: Visitor) -> Response:
         """The proofs of an order's events, or of an event by its position."""
@@ -83,6 +85,12 @@ class ProofPages:
         answer = Response(self._exported(), 200, headers, content_type="application/x-ndjson")
         answer.call_on_close(self._places.release)
         return answer
+
+    def download_verifier(self, visitor: Visitor) -> Response:  # noqa: ARG002  looked at already
+        """The program that verifies an export, as it is in the source."""
+        program = resources.files("scripts").joinpath("verify_export.py").read_bytes()
+        headers = {"Content-Disposition": 'attachment; filename="verify_export.py"', "Cache-Control": "no-store"}
+        return Response(program, 200, headers, content_type="text/x-python; charset=utf-8")
 
     def _exported(self) -> Iterator[bytes]:
         """The log, or its beginning and a broken connection when this process ends, which waits for nobody so long."""

@@ -4,6 +4,9 @@
 
 export class Refusal extends Error {}
 
+// What the browser lacks to verify anything at all.
+export class Unable extends Error {}
+
 const encoder = new TextEncoder();
 const HASH = 32, ED25519 = 1;
 
@@ -38,6 +41,22 @@ const sha256 = async (bytes) => new Uint8Array(await crypto.subtle.digest("SHA-2
 export const leafHash = (text) => sha256(concat(Uint8Array.of(0), encoder.encode(text)));
 const nodeHash = (left, right) => sha256(concat(Uint8Array.of(1), left, right));
 
+// Raises Unable where there is no WebCrypto, or none with Ed25519.
+export async function requireCryptography() {
+  if (!globalThis.crypto?.subtle) {
+    throw new Unable("it keeps its cryptography for pages that come over https, or from localhost; " +
+      "open the page over https, or verify offline");
+  }
+  try {
+    await importEd25519(new Uint8Array(HASH));
+  } catch (error) {
+    if (error.name !== "NotSupportedError") throw error;
+    throw new Unable("it does not know Ed25519; open the page in a newer browser, or verify offline");
+  }
+}
+
+const importEd25519 = (key) => crypto.subtle.importKey("raw", key, { name: "Ed25519" }, false, ["verify"]);
+
 function number(text) {
   refuseUnless(/^(0|[1-9][0-9]{0,15})$/.test(text), "a size or an index is not a number");
   return Number(text);
@@ -52,8 +71,7 @@ export async function parseKey(text) {
   refuseUnless(key.length === HASH + 1 && key[0] === ED25519, "the key is not an Ed25519 key of a log");
   const expected = (await sha256(concat(encoder.encode(`${name}\n`), key))).slice(0, 4);
   refuseUnless(toHex(expected) === id, "the key's id is not that of its name and key");
-  const verifier = await crypto.subtle.importKey("raw", key.slice(1), { name: "Ed25519" }, false, ["verify"]);
-  return { name, id: expected, verifier };
+  return { name, id: expected, verifier: await importEd25519(key.slice(1)) };
 }
 
 // A signed note: a text, an empty line, and a line for each signature.
@@ -124,19 +142,35 @@ export async function climb(leaf, index, size, hashes) {
   return { root: node, steps };
 }
 
-// That an event, as it is hashed, is in the log that the key signs. `told` is called with each step that holds.
+// What a leaf says of its event (docs/audit.md): position, stream, version and type, a line each, and then the body.
+function readLeaf(text) {
+  const [position, stream, version, type, ...body] = text.split("\n");
+  refuseUnless(body.length && stream && type, "the text is not that of an event");
+  return { position: number(position), stream, version: number(version), type };
+}
+
+// That an event, as it is hashed, is in the log that the key signs; says which event it is. `told` is called with each
+// step that holds.
 export async function verifyEvent(leafText, position, proofText, key, told = () => {}) {
   const proof = parseProof(proofText);
   const leaf = await leafHash(leafText);
   told(`The event hashes to ${toHex(leaf)}.`);
   refuseUnless(proof.index === position - 1, `the proof is of position ${proof.index + 1}, and not of ${position}`);
-  refuseUnless(leafText.startsWith(`${position}\n`), "the text is not that of an event at this position");
+  const event = readLeaf(leafText);
+  refuseUnless(event.position === position, "the text is not that of an event at this position");
   const checkpoint = await openCheckpoint(proof.checkpoint, key);
   told(`The checkpoint of ${checkpoint.size.toLocaleString("en")} events is signed by ${key.name}.`);
   const { root, steps } = await climb(leaf, proof.index, checkpoint.size, proof.hashes);
   refuseUnless(same(root, checkpoint.root), "the event does not lead to the root that was signed: it is another one");
   told(`${steps.length} hashes lead from the event to the root that was signed.`);
-  return { leaf, steps, checkpoint };
+  return { event, leaf, steps, checkpoint };
+}
+
+// That a verified event is the one with this place among an order's events: its version tells of gaps and others'.
+export function requirePlace(event, stream, version) {
+  refuseUnless(event.stream === stream, `this is an event of ${event.stream}, and not of ${stream}`);
+  refuseUnless(event.version === version, `version ${event.version} of ${stream} stands here, and version ` +
+    `${version} belongs here: events were left out, doubled or moved`);
 }
 
 // That the later tree begins with the earlier one.

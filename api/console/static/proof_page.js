@@ -1,10 +1,15 @@
 // The proof page: verifies what the server proves with a key that the reader has brought, and draws the way to the root.
-import { openCheckpoint, parseKey, Refusal, toHex, verifyConsistency, verifyEvent } from "./proof.js";
+import {
+  openCheckpoint, parseKey, Refusal, requireCryptography, requirePlace, toHex, Unable, verifyConsistency, verifyEvent,
+} from "./proof.js";
 
 const PINNED = "order-ledger verifier key";
 const input = document.getElementById("key");
 const keyState = document.getElementById("key-state");
 const events = document.getElementById("events");
+// As it stands in the address, and not as the page says: the order, or the position, that was asked for.
+const asked = new URLSearchParams(location.search);
+const order = /^\s*([1-9][0-9]*)\s*$/.exec(asked.get("order") ?? "")?.[1];
 const decode = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -36,66 +41,103 @@ function draw(figure, leaf, steps) {
   figure.parentElement.hidden = false;
 }
 
-async function verify(article, proven, key) {
-  const steps = article.querySelector(".steps");
-  const verdict = article.querySelector(".verdict");
-  steps.replaceChildren();
+// The server gave no answer to go on with.
+class Unanswered extends Error {}
+
+function inWords(error, refused) {
+  if (error instanceof Unable) return `This browser can't verify here: ${error.message}.`;
+  if (error instanceof Unanswered) return `Not fetched: ${error.message}.`;
+  if (error instanceof Refusal) return `${refused}: ${error.message}.`;
+  return `Nothing is shown, for an error that nobody expected: ${error}`;
+}
+
+// `missing` says what a 404 means.
+async function fetched(address, missing) {
+  const options = { headers: { Accept: "application/json" }, redirect: "manual" };
+  const answer = await fetch(address, options).catch(() => { throw new Unanswered("the server can't be reached"); });
+  // To the sign-in.
+  if (answer.type === "opaqueredirect") throw new Unanswered("your session has ended; load the page again to sign in");
+  if (answer.status === 404) throw new Unanswered(missing);
+  if (!answer.ok) throw new Unanswered(`the server answered ${answer.status}`);
+  return answer.json();
+}
+
+function judge(article, verdict, className = "") {
   article.classList.remove("good", "bad");
-  const say = (text, className = "") => {
-    const item = document.createElement("li");
-    item.textContent = text;
-    item.className = className;
-    steps.append(item);
-  };
-  article.querySelector(".leaf").textContent = proven.leaf;
-  if (!proven.proof) {
-    verdict.textContent = "not in a signed checkpoint yet";
-    return;
+  if (className) article.classList.add(className);
+  article.querySelector(".claimed").hidden = className === "good";  // then the event itself has said where it stands
+  article.querySelector(".verdict").textContent = verdict;
+}
+
+function say(article, text, className = "") {
+  const item = document.createElement("li");
+  item.textContent = text;
+  item.className = className;
+  article.querySelector(".steps").append(item);
+}
+
+function refuse(article, error) {
+  article.querySelector(".way").hidden = true;
+  say(article, inWords(error, "Not proven"), "bad");
+  judge(article, "not proven", "bad");
+}
+
+// `version` is the one that belongs here, among the events of an order.
+async function verify(article, proven, version, key) {
+  const told = (text) => say(article, text);
+  const { event, leaf, steps, checkpoint } =
+    await verifyEvent(proven.leaf, Number(article.dataset.position), proven.proof, key, told);
+  if (order) requirePlace(event, `order-${order}`, version);
+  draw(article.querySelector(".path"), leaf, steps);
+  const { stream, type, position } = event;
+  judge(article, `Version ${event.version} of ${stream}, ${type}, at position ${position}: verified`, "good");
+  return checkpoint.size;
+}
+
+async function verifyEach(proofs, key) {
+  let covered = 0;  // by a checkpoint that the key has signed
+  const unsigned = [];
+  for (const article of events.querySelectorAll("article")) {
+    const at = proofs.findIndex((proven) => String(proven.position) === article.dataset.position);
+    if (at >= 0) article.querySelector(".leaf").textContent = proofs[at].leaf;
+    try {
+      if (at < 0) throw new Refusal("the server gives no proof of this event");
+      if (!proofs[at].proof) unsigned.push(article);
+      else covered = Math.max(covered, await verify(article, proofs[at], at + 1, key));
+    } catch (error) {
+      refuse(article, error);
+    }
   }
-  try {
-    const { leaf, steps: path } = await verifyEvent(proven.leaf, proven.position, proven.proof, key, say);
-    draw(article.querySelector(".path"), leaf, path);
-    verdict.textContent = "verified";
-    article.classList.add("good");
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    article.querySelector(".way").hidden = true;
-    say(`Not proven: ${error.message}.`, "bad");
-    verdict.textContent = "not proven";
-    article.classList.add("bad");
+  for (const article of unsigned) {
+    if (Number(article.dataset.position) > covered) judge(article, "not in a signed checkpoint yet");
+    else refuse(article, new Refusal(`a checkpoint of ${covered} events has it, and the server gives no proof`));
   }
 }
 
 // What another key has verified says nothing about this one.
 function forget(article) {
-  article.classList.remove("good", "bad");
-  article.querySelector(".verdict").textContent = "not verified yet";
+  judge(article, "not verified yet");
   article.querySelector(".steps").replaceChildren();
   article.querySelector(".way").hidden = true;
 }
 
 async function verifyAll() {
   events.querySelectorAll("article").forEach(forget);
-  let key;
+  keyState.className = "faint";
   try {
-    key = await parseKey(input.value);
+    await requireCryptography();
+    if (!input.value) {
+      keyState.textContent = "No key yet.";
+      return;
+    }
+    const key = await parseKey(input.value);
+    localStorage.setItem(PINNED, input.value.trim());
+    keyState.textContent = `The key of ${key.name}.`;
+    if (!events.querySelector("article")) return;
+    await verifyEach(await fetched(events.dataset.source, "there is no such order or position"), key);
   } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    keyState.textContent = input.value ? `Not a key that can be used: ${error.message}.` : "No key yet.";
-    return;
-  }
-  localStorage.setItem(PINNED, input.value.trim());
-  keyState.textContent = `The key of ${key.name}.`;
-  if (!events.querySelector("article")) return;
-  const answer = await fetch(events.dataset.source, { headers: { Accept: "application/json" } }).catch(() => null);
-  if (!answer?.ok) {
-    keyState.textContent = `The proofs can't be fetched: ${answer?.status ?? "the server can't be reached"}.`;
-    return;
-  }
-  const proofs = new Map((await answer.json()).map((proven) => [String(proven.position), proven]));
-  for (const article of events.querySelectorAll("article")) {
-    const proven = proofs.get(article.dataset.position);
-    if (proven) await verify(article, proven, key);
+    keyState.textContent = inWords(error, "Not a key that can be used");
+    keyState.className = "said bad";
   }
 }
 
@@ -103,28 +145,28 @@ async function compare(button, said) {
   const texts = ["older", "newer"].map((id) => `${document.getElementById(id).value.replaceAll("\r", "").trim()}\n`);
   said.className = "said";
   try {
+    await requireCryptography();
     const key = await parseKey(input.value);
     const [older, newer] = [await openCheckpoint(texts[0], key), await openCheckpoint(texts[1], key)];
     let hashes = [];
     if (older.size !== newer.size && older.size > 0) {
-      const answer = await fetch(`${button.dataset.source}?from=${older.size}&to=${newer.size}`);
-      if (!answer.ok) throw new Refusal("the log gives no proof between these sizes: it is not as long, or they are the wrong way round");
-      hashes = (await answer.json()).hashes.map(decode);
+      const missing = "the log gives no proof between these sizes: it is not as long, or they are the wrong way round";
+      const answer = await fetched(`${button.dataset.source}?from=${older.size}&to=${newer.size}`, missing);
+      hashes = answer.hashes.map(decode);
     }
     await verifyConsistency(older, newer, hashes);
     said.textContent = older.size === newer.size ? "The same log at the same size." :
       `Consistent: the log of ${newer.size} events begins with that of ${older.size}.`;
     said.classList.add("good");
   } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    said.textContent = `Not shown: ${error.message}.`;
+    said.textContent = inWords(error, "Not shown");
     said.classList.add("bad");
   }
 }
 
 input.value ||= localStorage.getItem(PINNED) || "";  // unless somebody was faster than this script
 let turn = Promise.resolve();
-const verifyInTurn = () => { turn = turn.then(verifyAll, verifyAll); };  // a key may change while another is at work
+const verifyInTurn = () => { turn = turn.then(verifyAll); };  // a key may change while another is at work
 input.addEventListener("change", verifyInTurn);
 input.addEventListener("paste", () => setTimeout(verifyInTurn));  // a change is told only when the field is left
 const button = document.getElementById("compare");

@@ -24,6 +24,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP *.example 127.0.0.1",  # other origins, and other sites, than where the server listens
 )
 
 
@@ -60,23 +61,49 @@ def sign_in(page: Page, bearer: str) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
+def place(server: Server, user: int = 5) -> int:
+    """An order of two things, by its id."""
+    with server.client(user) as client:
+        created = client.post(f"{server.url}/orders/new", json=["1", "2"], timeout=30)
+    return int(created.json()["id"])
+
+
+def checkpoint(server: Server) -> str:
+    """The latest checkpoint."""
+    with server.client(92, "auditor") as client:
+        return client.get(f"{server.url}/log/checkpoint", timeout=30).text
+
+
 @pytest.fixture
 def at_console(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
-    """Opens the console for a role; fails when a page says anything on the browser's console or asks another host."""
+    """Opens the console for a role; fails when a page says anything on the browser's console or asks another host.
+
+    ``refused``: the browser is expected to say so there, as it does of every request that fails.
+    """
     contexts: list[BrowserContext] = []
     said: list[str] = []
 
-    def open_console(role: str = "admin", *, scheme: str = "light", width: int = 1200, pin: bool = False) -> Page:
+    def open_console(
+        role: str = "admin",
+        *,
+        scheme: str = "light",
+        width: int = 1200,
+        pin: bool = False,
+        refused: bool = False,
+        host: str = "127.0.0.1",
+    ) -> Page:
+        url = server.url.replace("127.0.0.1", host)
         context = browser.new_context(
             color_scheme=scheme,  # type: ignore[arg-type]
             viewport={"width": width, "height": 860},
-            base_url=server.url,
+            base_url=url,
         )
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+        if not refused:
+            page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: said.append(f"error: {error}"))
-        page.on("request", lambda asked: said.append(asked.url) if not asked.url.startswith(server.url) else None)
+        page.on("request", lambda asked: said.append(asked.url) if not asked.url.startswith(url) else None)
         page.goto("/console")
         sign_in(page, token(90, role))
         page.wait_for_url("**/console")

@@ -10,22 +10,11 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from ledger.transparency.checkpoints import Checkpoint
-from tests.e2e.console.conftest import KEY, sign_in
+from tests.e2e.console.conftest import KEY, checkpoint, place, sign_in
 from tests.support.busy import log_key
 from tests.support.server import Server, token
 
 ORDER = 7
-
-
-def place(server: Server, user: int = 5) -> int:
-    with server.client(user) as client:
-        created = client.post(f"{server.url}/orders/new", json=["1", "2"], timeout=30)
-    return int(created.json()["id"])
-
-
-def checkpoint(server: Server) -> str:
-    with server.client(92, "auditor") as client:
-        return client.get(f"{server.url}/log/checkpoint", timeout=30).text
 
 
 def test_from_sign_in_to_sign_out(at_console: Callable[..., Page], server: Server) -> None:

@@ -16,6 +16,7 @@ from ledger.actor import Actor, Cause, Role
 from ledger.errors import StorageUnavailable
 from ledger.statuses import Status
 from scripts.bootstrap import Runtime
+from tests.support.cli import ROOT
 from tests.unit.api.conftest import Tokens
 
 PAGES = [
@@ -642,6 +643,13 @@ def test_the_export_is_that_of_the_command(signed_in: Any, runtime: Runtime) -> 
     assert offered in signed_in("auditor").get("/console/proof").text
     assert offered not in signed_in("staff").get("/console/proof").text
     assert signed_in("auditor").get("/console/proof/checkpoint").status_code == 404
+
+
+def test_the_verifier_is_that_of_the_source(signed_in: Any, client: FlaskClient) -> None:
+    answer = signed_in("staff").get("/console/proof/verify_export.py")
+    assert answer.data == (ROOT / "scripts" / "verify_export.py").read_bytes()
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="verify_export.py"'
+    assert client.get("/console/proof/verify_export.py").status_code == 303
 
 
 @pytest.mark.usefixtures("order")
