@@ -1,5 +1,13 @@
-// The slider through an order's versions goes where it is let go of; without this there is a button.
+// The slider through an order's versions: dragged, it goes where it is let go of. By keyboard, where each key press is a
+// change, the number follows, and Enter or the button goes there.
 const slider = document.getElementById("version");
-slider.form.querySelector("button").hidden = true;
+let dragged = false;
+slider.addEventListener("pointerdown", () => { dragged = true; });
+slider.addEventListener("keydown", (event) => {
+  dragged = false;
+  if (event.key !== "Enter") return;
+  event.preventDefault();  // some browsers would send the form for it by themselves, others not
+  slider.form.requestSubmit();
+});
 slider.addEventListener("input", () => { slider.form.querySelector("output").value = slider.value; });
-slider.addEventListener("change", () => slider.form.requestSubmit());
+slider.addEventListener("change", () => { if (dragged) slider.form.requestSubmit(); });

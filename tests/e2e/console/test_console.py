@@ -36,14 +36,51 @@ def test_from_sign_in_to_sign_out(at_console: Callable[..., Page], server: Serve
     expect(page.locator(".timeline")).to_contain_text("They pay by bank & <b>soon</b>")
     expect(page.locator(".timeline > li")).to_have_count(2)
 
-    page.locator("#version").fill("1")
-    page.locator("#version").dispatch_event("change")
+    page.locator("#version").press("Home")
+    page.get_by_role("button", name="Go there").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("pending")
     expect(page.get_by_text("As it was at version 1")).to_be_visible()
 
     page.get_by_role("button", name="Sign out").click()
     page.goto("/console/orders")
     expect(page.get_by_label("Bearer token")).to_be_visible()
+
+
+def test_the_slider_by_keyboard_goes_when_it_is_told_to(at_console: Callable[..., Page], server: Server) -> None:
+    order = place(server)
+    assert server.command("pay", str(order)).returncode == 0
+    page = at_console("auditor")
+    page.goto(f"/console/orders/{order}")
+    slider, now = page.get_by_label("Version"), page.locator("output")
+    last = int(now.inner_text())
+    assert last > 2
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    slider.focus()
+    for version in range(last - 1, 0, -1):
+        page.keyboard.press("ArrowLeft")
+        expect(now).to_have_text(str(version))
+    page.keyboard.press("ArrowRight")
+    expect(slider).to_be_focused()
+    assert asked == []
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("As it was at version 2")).to_be_visible()
+    assert [url for url in asked if "?" in url] == [f"{server.url}/console/orders/{order}?version=2"]
+
+
+def test_the_slider_goes_where_it_is_let_go_of(at_console: Callable[..., Page], server: Server) -> None:
+    order = place(server)
+    assert server.command("pay", str(order)).returncode == 0
+    page = at_console("auditor")
+    page.goto(f"/console/orders/{order}")
+    box = page.get_by_label("Version").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] - 5, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 2, box["y"] + box["height"] / 2, steps=5)
+    expect(page.locator("output")).to_have_text("1")
+    page.mouse.up()
+    expect(page.get_by_text("As it was at version 1")).to_be_visible()
 
 
 def test_staff_refunds_a_part(at_console: Callable[..., Page], server: Server) -> None:
