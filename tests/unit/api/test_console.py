@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from typing import Any
 
@@ -394,6 +395,48 @@ def test_an_order_as_it_was(signed_in: Any, order: int, runtime: Runtime) -> Non
 
 
 # --- What staff does ----------------------------------------------------------------------------------------------
+
+
+def items(page: TestResponse) -> list[str]:
+    """What the timeline says below each event."""
+    return [unescape(found) for found in re.findall(r"<li>((?:(?!</?li>).)*)</li>", page.text)]
+
+
+def test_the_timeline_says_what_was_told_of_the_payment(signed_in: Any, order: int, runtime: Runtime) -> None:
+    ledger, detail = runtime.services.ledger, "insufficient_funds"
+    failed = runtime.sandbox.settle(order, fail=True)  # type: ignore[union-attr]
+    for second in (1, 2):
+        told = replace(failed, detail=detail, occurred_at=f"2026-01-01T00:00:0{second}.000000Z")
+        ledger.record_payment(told, actor=ADMIN, cause=Cause())
+    browser = signed_in()
+    assert items(browser.get(f"/console/orders/{order}")).count(f"failed: 34.49 usd, {detail}") == 2
+
+    ledger.record_payment(replace(failed, detail=HOSTILE), actor=ADMIN, cause=Cause())
+    shown = browser.get(f"/console/orders/{order}").text
+    assert f"34.49 usd, {HOSTILE}" in unescape(shown)
+    assert "<script>alert" not in shown
+    assert "<img src=x" not in shown
+
+
+def test_the_timeline_names_refunds(signed_in: Any, paid: int, runtime: Runtime) -> None:
+    browser = signed_in()
+    assert send(browser, f"/console/orders/{paid}/refunds", amount="5.00", reason="A dent").status_code == 303
+    intent_id = runtime.services.history.of(paid, ADMIN)[0].data["payment_intent_id"]  # type: ignore[index]
+    [refund] = runtime.gateway.list_refunds(intent_id)
+    shown = items(browser.get(f"/console/orders/{paid}"))
+    assert f"refund: 5.00 usd, succeeded, {refund.id}" in shown
+    assert "received: 34.49 usd" in shown
+
+
+def test_whoever_gives_a_reason_is_told_who_reads_it(
+    signed_in: Any, paid: int, client: FlaskClient, alice: Any
+) -> None:
+    browser = signed_in()
+    page = browser.get(f"/console/orders/{paid}").text
+    assert page.count("kept in the log for good, and the customer can read it: name no person") == 2
+    assert send(browser, f"/console/orders/{paid}/refunds", amount="5.00", reason="A dent").status_code == 303
+    history = client.get(f"/orders/{paid}/history", headers=alice).get_json()
+    assert history[-1]["cause"]["reason"] == "A dent"
 
 
 def test_a_move_belongs_to_its_trace(signed_in: Any, order: int, runtime: Runtime) -> None:
