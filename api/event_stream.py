@@ -43,18 +43,24 @@ class Places:
 
 
 class EventStream:
-    """Follows the log by polling it, until the process is ``stopping``; holds one page of it at a time."""
+    """Follows the log by polling it, until the process is ``stopping``; holds one page of it at a time.
+
+    ``named``: each event carries its type as its name, for clients that listen to some; browsers give those whose name
+    they were not told of to nobody.
+    """
 
     def __init__(
         self,
         log: LogReads,
         stopping: Callable[[], bool],
         *,
+        named: bool = True,
         timer: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._log = log
         self._stopping = stopping
+        self._line = _named_line if named else _line
         self._timer = timer
         self._sleep = sleep
 
@@ -74,7 +80,7 @@ class EventStream:
             after = page.last
             if page.events:
                 beaten = now
-                yield "".join(map(_line, page.events)).encode()
+                yield "".join(map(self._line, page.events)).encode()
             elif now >= beaten + BEAT:
                 beaten = now
                 yield b":\n\n"
@@ -82,14 +88,19 @@ class EventStream:
                 self._sleep(POLL)
 
 
-def stream_answer(log: LogReads, places: Places, after: int) -> Response:
+def stream_answer(log: LogReads, places: Places, after: int, *, named: bool = True) -> Response:
     """The events after a position as an answer; gives its place back when it ends."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    answer = Response(EventStream(log, places.stopping).lines(after), 200, headers, content_type=MEDIA_TYPE)
+    lines = EventStream(log, places.stopping, named=named).lines(after)
+    answer = Response(lines, 200, headers, content_type=MEDIA_TYPE)
     answer.call_on_close(places.release)
     return answer
 
 
-def _line(event: RecordedEvent) -> str:
+def _line(event: RecordedEvent, name: str = "") -> str:
+    return f"id: {event.position}\n{name}data: {rendered(event)}\n\n"
+
+
+def _named_line(event: RecordedEvent) -> str:
     name = "".join(event.type.splitlines())  # which somebody may have written over as well
-    return f"id: {event.position}\nevent: {name}\ndata: {rendered(event)}\n\n"
+    return _line(event, f"event: {name}\n")

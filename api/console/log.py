@@ -80,7 +80,7 @@ class LogPages:
             return problem("no-such-position", "The log has no such position.")
         if not self._places.take():
             return problem("too-many-streams", "As many clients as this process has room for follow the log already.")
-        return stream_answer(self._log, self._places, int(last))
+        return stream_answer(self._log, self._places, int(last), named=False)
 
     def show_event(self, visitor: Visitor, position: str) -> Response:
         """One event, to the byte."""

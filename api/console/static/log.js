@@ -3,11 +3,14 @@ const state = document.getElementById("state");
 const events = document.getElementById("events");
 const pause = document.getElementById("pause");
 const SHOWN = 500;
+const AGAIN = 5000;  // milliseconds
+const WAITS = "Not connected; trying again.";
 const type = new URLSearchParams(location.search).get("type") || "";
 const user = new URLSearchParams(location.search).get("user") || "";
 const stream = new URLSearchParams(location.search).get("stream") || "";
 let last = Number(state.dataset.after);
 let source = null;
+let timer = 0;
 
 function cell(row, text, className) {
   const made = row.insertCell();
@@ -47,17 +50,44 @@ function receive(message) {
   state.textContent = `Live. ${last.toLocaleString("en")} events in the log.`;
 }
 
-function follow() {
-  source = new EventSource(`${state.dataset.stream}?after=${last}`);
-  source.onopen = () => { state.textContent = "Live."; };
-  source.onerror = () => {
-    state.textContent = "Not connected; trying again.";
-    // An answer that is no stream ends the browser's own attempts, as does the end of a session.
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => { if (!pause.dataset.paused) follow(); }, 5000);
-  };
-  for (const name of document.getElementById("type").options) {
-    if (name.value) source.addEventListener(name.value, receive);
+// Asks once more, as an EventSource does not say why it was refused. Returns what is so, and whether to try again.
+async function ask(address) {
+  try {
+    const answer = await fetch(address, { redirect: "manual", signal: AbortSignal.timeout(AGAIN) });
+    if (answer.type === "opaqueredirect") return ["Your session has ended: load the page again to sign in.", false];
+    if (answer.headers.get("Content-Type") === "application/problem+json") {
+      return [`${(await answer.json()).detail} Trying again.`, true];
+    }
+    answer.body?.cancel();
+    return [answer.ok ? WAITS : `The server answered ${answer.status}; trying again.`, true];
+  } catch {
+    return [WAITS, true];  // nobody answers
   }
+}
+
+async function refused(from) {
+  const [why, again] = await ask(from.url);
+  if (from !== source) return;  // paused meanwhile, or resumed
+  state.textContent = why;
+  if (again) timer = setTimeout(follow, AGAIN);
+}
+
+function stop() {
+  clearTimeout(timer);
+  source?.close();
+  source = null;
+}
+
+function follow() {
+  stop();
+  const opened = source = new EventSource(`${state.dataset.stream}?after=${last}`);
+  source.onopen = () => { state.textContent = "Live."; };
+  source.onmessage = receive;
+  source.onerror = () => {
+    state.textContent = WAITS;
+    // The browser tries again by itself, unless the answer was no stream.
+    if (opened.readyState === EventSource.CLOSED) refused(opened);
+  };
 }
 
 if (state.dataset.live === "yes") {
@@ -70,7 +100,7 @@ if (state.dataset.live === "yes") {
     } else {
       pause.dataset.paused = "yes";
       pause.textContent = "Resume";
-      source.close();
+      stop();
       state.textContent = "Paused.";
     }
   });
