@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import psycopg
 from sqlalchemy import insert
@@ -12,7 +13,7 @@ from benchmarks import rows
 from benchmarks.peers import crud as peer
 from ledger.storage import Database, open_database
 from ledger.storage.log import PAYMENT_INTENTS, NewEvent
-from ledger.storage.tables import TableWrites
+from ledger.storage.tables import Row, TableWrites
 from projections.live import writes_of
 from projections.migrate import migrate
 from projections.store import VIEWS
@@ -23,13 +24,25 @@ Share = tuple[int, int]
 """A user and how many orders are theirs."""
 
 
+class Batch(NamedTuple):
+    """What is appended as one: events, and the intents of the orders that they place, whose ids go on by one."""
+
+    events: list[NewEvent]
+    intents: list[Row]
+
+
 def ledger(url: str, shares: Sequence[Share], progress: Callable[[int], None] = lambda _: None) -> None:
     """Creates a ledger with these users' orders, their ids rising from 1 in the order of the shares."""
+    write(url, map(_placed, _batches(shares)), progress)
+
+
+def write(url: str, batches: Iterable[Batch], progress: Callable[[int], None] = lambda _: None) -> None:
+    """Creates a ledger with these events, the ids of its orders rising from 1; ``progress`` is told how many more."""
     database = open_database(url, timeout=60)
     migrate(database)
-    for batch in _batches(shares):
+    for batch in batches:
         _append(database, batch)
-        progress(len(batch))
+        progress(len(batch.intents))
     database.close()
     if database.dialect == "postgres":
         with psycopg.connect(url, autocommit=True) as connection:
@@ -54,13 +67,18 @@ def crud(url: str, shares: Sequence[Share]) -> None:
     engine.dispose()
 
 
-def _append(database: Database, batch: Sequence[tuple[int, int]]) -> None:
-    ids = database.next_order_ids(len(batch))
-    assert list(ids) == [order_id for order_id, _ in batch]
+def _append(database: Database, batch: Batch) -> None:
+    if batch.intents:
+        ids = database.next_order_ids(len(batch.intents))
+        assert list(ids) == [order_id for order_id, *_ in batch.intents]
+    intents = TableWrites(PAYMENT_INTENTS, batch.intents)
+    database.append(batch.events, [*writes_of(VIEWS, batch.events), intents])
+
+
+def _placed(batch: Sequence[tuple[int, int]]) -> Batch:
     made = [rows.event(order_id, user) for order_id, user in batch]
     events = [NewEvent(event.stream, 1, rows.TYPE, event.body) for event in made]
-    intents = TableWrites(PAYMENT_INTENTS, [rows.intent_row(order_id) for order_id, _ in batch])
-    database.append(events, [*writes_of(VIEWS, events), intents])
+    return Batch(events, [rows.intent_row(order_id) for order_id, _ in batch])
 
 
 def _batches(shares: Sequence[Share]) -> Iterator[list[tuple[int, int]]]:

@@ -159,11 +159,12 @@ def _rebuild(part: Mapping[str, Any]) -> Iterator[str]:
 def _console(part: Mapping[str, Any]) -> Iterator[str]:
     yield "## Console"
     yield ""
-    yield f"The server's time for a page at a ledger of {part['orders']:,} orders, in one thread; *first*: not warm."
+    yield f"The server's time for a page at a ledger of {part['orders']:,} orders ({part['events']:,} events), in one"
+    yield "thread. *Found*: rows, events, proofs or periods that the page shows; *first*: not warm."
     yield ""
-    yield from _head("database", "page", "ms", "first, ms")
+    yield from _head("database", "page", "found", "ms", "first, ms")
     for case in part["cases"]:
-        yield _row(case["database"], case["page"], _numbers(case["ms"], ".1f"), f"{case['first_ms']:.1f}")
+        yield _row(case["database"], case["page"], case["rows"], _numbers(case["ms"], ".1f"), f"{case['first_ms']:.1f}")
     yield ""
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import appends, targets
+from benchmarks import appends, fill, targets
 from benchmarks.measure import Numbers, run_threads
+from benchmarks.shop import Shop
+from ledger.statuses import Status
+from ledger.storage.log import RecordedEvent
+from projections.rules import Rules
 from scripts import bench
 from tests.support.cli import environ_of, run_cli
 
@@ -87,8 +92,47 @@ def test_the_console_s_pages_are_measured(postgres_server: str, tmp_path: Path) 
     assert {case["database"] for case in cases} == {"postgres", "sqlite"}
     assert {"overview", "orders by status", "an order", "the log by user"} <= {case["page"] for case in cases}
     assert all(case["ms"]["median"] > 0 for case in cases)
+    for database in ("postgres", "sqlite"):
+        rows = {case["page"]: case["rows"] for case in cases if case["database"] == database}
+        assert all(rows.values())
+        assert rows["overview"] > 1
+        assert (rows["orders"], rows["orders by status"], rows["a user's by amount"]) == (50, 10, 10)
+        assert {rows[f"{what} 100 events"] for what in ("an order with", "proofs of")} == {100}
+        assert (rows["the log's end"], rows["the log of an order"]) == (100, 100)
+        assert rows["by day and amount"] < rows["by common amount"]
+        assert (rows["the log by user"], rows["the log by type"]) == (1, 1)
     assert {(target["limit"], target["at_most"]) for target in found["targets"]} == {(100, True)}
-    assert "| sqlite | overview |" in (tmp_path / "results.md").read_text()
+    assert "| sqlite | an order with 100 events | 100 |" in (tmp_path / "results.md").read_text()
+
+
+def test_the_console_s_shop_has_a_log_as_the_ledger_would_have_written_it(tmp_path: Path) -> None:
+    url, rules, positions = f"sqlite:///{tmp_path}/shop.db", Rules(), count(1)
+    batches = list(Shop(1000).batches())
+    fill.write(url, batches)
+
+    faults = [
+        fault
+        for batch in batches
+        for each in batch.events
+        for fault in rules.add(RecordedEvent(next(positions), each.stream, each.version, each.type, each.body))
+    ]
+    assert faults == []
+    checked = run_cli("check", environ=environ_of(LEDGER_DATABASE_URL=url))
+    assert (checked.returncode, checked.stderr) == (0, "Nothing differs.\n")
+
+
+def test_the_console_s_shop_is_the_same_each_time_and_spread_over_two_years() -> None:
+    batches = list(Shop(1000).batches())
+
+    assert batches == list(Shop(1000).batches())
+    bodies = [json.loads(each.body) for batch in batches for each in batch.events]
+    moments = [body["timestamp"] for body in bodies]
+    assert moments == sorted(moments)
+    assert (moments[0][:4], moments[-1][:10]) == ("2024", "2025-12-30")
+    placed = [body for body in bodies if "lines" in body]
+    assert len({body["user_id"] for body in placed}) > 500
+    assert len({body["amount_in_cents"] for body in placed}) > 300
+    assert {body["status"] for body in bodies if "previous" in body} == {*Status} - {Status.PENDING}
 
 
 def test_the_targets_of_a_rebuild_are_speed_memory_and_what_clients_notice() -> None:
