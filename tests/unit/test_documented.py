@@ -130,3 +130,9 @@ def test_the_readme_says_where_all_problem_types_are() -> None:
 @pytest.mark.parametrize("type_", TYPES.values())
 def test_every_type_of_webhook_is_documented(type_: str) -> None:
     assert f"| `{type_}` |" in WEBHOOKS
+
+
+def test_every_picture_of_the_console_is_shown_and_every_one_shown_is_there() -> None:
+    shown = set(re.findall(r"\(console/([^)]+\.png)\)", CONSOLE))
+
+    assert shown == {file.name for file in (ROOT / "docs" / "console").iterdir()}

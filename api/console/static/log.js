@@ -27,7 +27,14 @@ function show(event) {
   link.href = `${location.pathname}/${event.position}`;
   link.textContent = event.position;
   cell(row, "", "number").append(link);
-  cell(row, String(timestamp ?? "").slice(0, 19).replace("T", " "));
+  const time = document.createElement("time");
+  for (const part of String(timestamp ?? "").slice(0, 19).split("T")) {
+    const span = document.createElement("span");
+    span.textContent = part;
+    if (time.hasChildNodes()) time.append(" ");
+    time.append(span);
+  }
+  cell(row, "").append(time);
   cell(row, event.stream);
   cell(row, event.version, "number");
   cell(row, event.type);

@@ -409,7 +409,7 @@ def test_the_timeline_says_what_was_told_of_the_payment(signed_in: Any, order: i
         told = replace(failed, detail=detail, occurred_at=f"2026-01-01T00:00:0{second}.000000Z")
         ledger.record_payment(told, actor=ADMIN, cause=Cause())
     browser = signed_in()
-    assert items(browser.get(f"/console/orders/{order}")).count(f"failed: 34.49 usd, {detail}") == 2
+    assert items(browser.get(f"/console/orders/{order}")).count(f"notice: failed, 34.49 usd, {detail}") == 2
 
     ledger.record_payment(replace(failed, detail=HOSTILE), actor=ADMIN, cause=Cause())
     shown = browser.get(f"/console/orders/{order}").text
@@ -424,8 +424,8 @@ def test_the_timeline_names_refunds(signed_in: Any, paid: int, runtime: Runtime)
     intent_id = runtime.services.history.of(paid, ADMIN)[0].data["payment_intent_id"]  # type: ignore[index]
     [refund] = runtime.gateway.list_refunds(intent_id)
     shown = items(browser.get(f"/console/orders/{paid}"))
-    assert f"refund: 5.00 usd, succeeded, {refund.id}" in shown
-    assert "received: 34.49 usd" in shown
+    assert f"notice: refund, 5.00 usd, succeeded, {refund.id}" in shown
+    assert "notice: received, 34.49 usd" in shown
 
 
 def test_whoever_gives_a_reason_is_told_who_reads_it(
