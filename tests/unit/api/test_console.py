@@ -648,7 +648,7 @@ def test_the_log_s_pages(signed_in: Any) -> None:
     browser = signed_in("auditor")
 
     assert "OrderCreated" in browser.get("/console/log").text
-    assert "Nothing at positions 1 to 1." in browser.get("/console/log?type=StatusChanged").text
+    assert "Nothing was found at positions 1 to 1." in browser.get("/console/log?type=StatusChanged").text
     assert "OrderCreated</td>" not in browser.get("/console/log?type=StatusChanged").text
     assert "OrderCreated</td>" in browser.get("/console/log?user=1&stream=order-1").text
     event = browser.get("/console/log/1")
