@@ -19,8 +19,8 @@ BEAT = 2.0
 """Seconds of silence after which a comment is sent: it keeps proxies from closing it, and soon finds
 clients that have gone."""
 
-LASTS = 300.0
-"""Seconds after which a stream ends: threads come free, and who reconnects shows a token that is still good."""
+LASTS = 60.0
+"""Seconds after which a stream ends: who reconnects shows a token that is still good, and threads come free."""
 
 _PAGE = 200
 _log = logging.getLogger(__name__)

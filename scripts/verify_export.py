@@ -441,12 +441,23 @@ def read_checkpoints(notes: dict[str, str], keys: list[Key], wrong: list[str]) -
         yield checkpoint
 
 
+def verifier_key(text: str) -> Key:
+    """A verifier key, as a text or as a file that has nothing else. Raises ArgumentTypeError."""
+    try:
+        path = Path(text)
+        return parse_key(path.read_text(encoding="utf-8").strip() if path.is_file() else text)
+    except (OSError, ValueError) as error:
+        message = f"{text[:100]!r} is neither a verifier key (NAME+ID+KEY) nor a file of one"
+        raise argparse.ArgumentTypeError(message) from error
+
+
 def main() -> int:
     """Verifies the file that the command line names."""
     parser = argparse.ArgumentParser(description="Verifies an exported order log.")
     parser.add_argument("file", type=Path, help="the exported log, JSON lines, compressed if it ends in .gz")
-    parser.add_argument("--key", action="append", required=True, type=parse_key, help="a verifier key of the log")
-    parser.add_argument("--witness", action="append", default=[], type=parse_key, help="who has to have cosigned")
+    what = "a verifier key of the log, or a file of it"
+    parser.add_argument("--key", action="append", required=True, type=verifier_key, help=what)
+    parser.add_argument("--witness", action="append", default=[], type=verifier_key, help="who has to have cosigned")
     parser.add_argument("--checkpoint", action="append", default=[], type=Path, help="a checkpoint kept from before")
     given = parser.parse_args()
     beside = given.file.with_name(f"{given.file.name}.checkpoint")

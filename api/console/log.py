@@ -21,7 +21,7 @@ from ledger.events import EVENT_TYPES
 from ledger.storage.log import RecordedEvent
 from ledger.transparency.leaf import event_leaf, leaf_data
 from ledger.transparency.lines import recorded_at
-from projections.log import Wanted
+from projections.log import LogPage, Wanted
 
 LIMIT = 100
 _TYPES = tuple(type.TOPIC for type in EVENT_TYPES)
@@ -45,12 +45,10 @@ class LogPages:
         """A page of the log, ``after`` or ``before`` a position; without one, its end."""
         asked = {name: request.args.get(name, "").strip() for name in ("type", "user", "stream")}
         faults = _faults(asked)
-        wanted = Wanted() if faults else Wanted(asked["type"] or None, asked["stream"] or None, _integer(asked["user"]))
-        after, before = request.args.get("after", ""), request.args.get("before", "")
-        if is_position(after):
-            found = self._log.page(int(after), LIMIT, wanted)
+        if faults:
+            found = LogPage([], 0, 0, self._log.page(0, 1).head)
         else:
-            found = self._log.page_before(int(before) if is_number(before) else None, LIMIT, wanted)
+            found = self._found(Wanted(asked["type"] or None, asked["stream"] or None, _integer(asked["user"])))
         given = {name: value for name, value in asked.items() if value}
 
         def at(**place: int) -> str:
@@ -68,10 +66,16 @@ class LogPages:
             ways={
                 "From the beginning": at(after=0) if found.after else None,
                 "Earlier": at(before=found.after + 1) if found.after else None,
-                "Later": None if found.ends_the_log else at(after=found.last),
-                "To the end": None if found.ends_the_log else at(),
+                "Later": None if found.ends_the_log or faults else at(after=found.last),
+                "To the end": None if found.ends_the_log or faults else at(),
             },
         )
+
+    def _found(self, wanted: Wanted) -> LogPage:
+        after, before = request.args.get("after", ""), request.args.get("before", "")
+        if is_position(after):
+            return self._log.page(int(after), LIMIT, wanted)
+        return self._log.page_before(int(before) if is_number(before) else None, LIMIT, wanted)
 
     def follow_log(self, visitor: Visitor) -> Response:  # noqa: ARG002  looked at already
         """The log as it grows (Server-Sent Events), for the page."""

@@ -106,8 +106,10 @@ class OrderPages:
         summary = self._services.payments.summary(order_id, visitor.actor)
         if history is None or summary is None:
             raise _no_order(str(order_id))
-        asked = request.args.get("version", "")
-        shown = min(int(asked), len(history)) if is_number(asked) else len(history)
+        asked = request.args.get("version", str(len(history)))
+        if not is_number(asked) or int(asked) > len(history):
+            raise Refusal("no-such-version", f"Order {order_id} has versions 1 to {len(history)}.")
+        shown = int(asked)
         entry = history[shown - 1]
         document = self._services.orders.at(order_id, entry.version, entry.status, visitor.actor)
         if document is None:

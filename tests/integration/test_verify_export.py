@@ -21,15 +21,19 @@ def sound(tmp_path: Path) -> Audited:
     return audited(tmp_path, f"sqlite:///{tmp_path}/ledger.db")
 
 
-def alone(file: Path, *options: object, key: VerifierKey = KEY.verifier, code: int = 0) -> str:
+def alone(file: Path, *options: object, key: VerifierKey | Path = KEY.verifier, code: int = 0) -> str:
     """Runs it as an auditor would: its text alone, in a directory of its own, where nothing of the project is found."""
+    done = run_alone(file, "--key", key, *options)
+    assert done.returncode == code, done.stderr
+    return done.stdout
+
+
+def run_alone(file: Path, *options: object) -> subprocess.CompletedProcess[str]:
     copy = file.parent / "elsewhere" / "verify_export.py"
     copy.parent.mkdir(exist_ok=True)
     copy.write_bytes(VERIFIER.read_bytes())
-    command = [sys.executable, "-I", copy, file, "--key", str(key), *map(str, options)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=copy.parent)
-    assert done.returncode == code, done.stderr
-    return done.stdout
+    command = [sys.executable, "-I", copy, file, *map(str, options)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=copy.parent)
 
 
 def test_it_imports_nothing_but_cryptography() -> None:
@@ -49,6 +53,15 @@ def test_it_agrees_on_a_sound_file(sound: Audited) -> None:
     compressed = sound.file.with_name("log.gz")
     sound.ledger.run("export", compressed)
     assert alone(compressed) == sound.verify_file().stdout
+
+
+def test_the_key_may_be_in_a_file_and_has_to_be_one(sound: Audited, tmp_path: Path) -> None:
+    (tmp_path / "log.pub").write_text(f"{KEY.verifier}\n")
+    assert alone(sound.file, key=tmp_path / "log.pub") == sound.verify_file().stdout
+    for wrong in ("KEY", tmp_path, sound.file, "x" * 5000):
+        refused = run_alone(sound.file, "--key", wrong)
+        assert refused.returncode == 2
+        assert "is neither a verifier key (NAME+ID+KEY) nor a file of one" in refused.stderr
 
 
 @pytest.mark.parametrize("case", FILE_CASES)

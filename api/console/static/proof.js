@@ -95,7 +95,10 @@ export async function openCheckpoint(note, key) {
   const checkpoint = parseNote(note);
   refuseUnless(checkpoint.root.length === HASH, "the root of the checkpoint can't be one");
   const ours = checkpoint.signatures.filter((each) => each.name === key.name && same(each.id, key.id));
-  refuseUnless(ours.length, `the checkpoint is not signed by ${key.name}`);
+  const others = checkpoint.signatures.filter((each) => each.name === key.name);
+  refuseUnless(ours.length, others.length ? `the checkpoint is not signed by this key of ${key.name}, with the id ` +
+    `${toHex(key.id)}, but by ${others.map((each) => toHex(each.id)).join(", ")}` :
+    `the checkpoint is not signed by ${key.name}`);
   for (const { value } of ours) {
     const holds = await crypto.subtle.verify("Ed25519", key.verifier, value, encoder.encode(checkpoint.text));
     refuseUnless(holds, `the signature of ${key.name} is not valid`);

@@ -6,6 +6,7 @@ import {
 const PINNED = "order-ledger verifier key";
 const input = document.getElementById("key");
 const keyState = document.getElementById("key-state");
+const NO_KEY = keyState.textContent;
 const events = document.getElementById("events");
 // As it stands in the address, and not as the page says: the order, or the position, that was asked for.
 const asked = new URLSearchParams(location.search);
@@ -127,12 +128,12 @@ async function verifyAll() {
   try {
     await requireCryptography();
     if (!input.value) {
-      keyState.textContent = "No key yet.";
+      keyState.textContent = NO_KEY;
       return;
     }
     const key = await parseKey(input.value);
     localStorage.setItem(PINNED, input.value.trim());
-    keyState.textContent = `The key of ${key.name}.`;
+    keyState.textContent = `The key of ${key.name}, with the id ${toHex(key.id)}.`;
     if (!events.querySelector("article")) return;
     await verifyEach(await fetched(events.dataset.source, "there is no such order or position"), key);
   } catch (error) {
@@ -141,13 +142,20 @@ async function verifyAll() {
   }
 }
 
+async function opened(which, text, key) {
+  return openCheckpoint(text, key).catch((error) => {
+    throw error instanceof Refusal ? new Refusal(`of the ${which} one: ${error.message}`) : error;
+  });
+}
+
 async function compare(button, said) {
   const texts = ["older", "newer"].map((id) => `${document.getElementById(id).value.replaceAll("\r", "").trim()}\n`);
   said.className = "said";
   try {
     await requireCryptography();
+    if (!input.value) throw new Refusal("bring the log's key first");
     const key = await parseKey(input.value);
-    const [older, newer] = [await openCheckpoint(texts[0], key), await openCheckpoint(texts[1], key)];
+    const older = await opened("earlier", texts[0], key), newer = await opened("later", texts[1], key);
     let hashes = [];
     if (older.size !== newer.size && older.size > 0) {
       const missing = "the log gives no proof between these sizes: it is not as long, or they are the wrong way round";

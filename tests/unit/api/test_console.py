@@ -381,6 +381,14 @@ def test_the_search(signed_in: Any, client: FlaskClient, tokens: Tokens) -> None
         assert 'class="fault"' in browser.get(f"/console/orders?{wrong}").text, wrong
 
 
+def test_what_staff_does_is_done_to_the_order_as_it_is(signed_in: Any, order: int, runtime: Runtime) -> None:
+    runtime.services.ledger.change_status(order, Status.AWAITING_PAYMENT, actor=ADMIN, cause=Cause())
+    browser, form = signed_in(), f'action="/console/orders/{order}/status"'
+    assert form in browser.get(f"/console/orders/{order}").text
+    assert form in browser.get(f"/console/orders/{order}?version=2").text
+    assert form not in browser.get(f"/console/orders/{order}?version=1").text
+
+
 def test_an_order_as_it_was(signed_in: Any, order: int, runtime: Runtime) -> None:
     runtime.services.ledger.change_status(order, Status.DECLINED, actor=ADMIN, cause=Cause())
     browser = signed_in("auditor")
@@ -389,7 +397,9 @@ def test_an_order_as_it_was(signed_in: Any, order: int, runtime: Runtime) -> Non
     assert '<h1>Order 1 <span class="badge declined">' in now
     assert '<h1>Order 1 <span class="badge pending">' in then
     assert "As it was at version 1" in then
-    assert browser.get(f"/console/orders/{order}?version=99").status_code == 200
+    for version in ("99", "0", "x", ""):
+        missing = browser.get(f"/console/orders/{order}?version={version}")
+        assert (missing.status_code, f"Order {order} has versions 1 to 2." in missing.text) == (404, True)
     assert browser.get("/console/orders/99").status_code == 404
     assert "Move it" not in now
 
@@ -650,6 +660,10 @@ def test_the_log_s_pages(signed_in: Any) -> None:
     assert "OrderCreated" in browser.get("/console/log").text
     assert "Nothing was found at positions 1 to 1." in browser.get("/console/log?type=StatusChanged").text
     assert "OrderCreated</td>" not in browser.get("/console/log?type=StatusChanged").text
+    for unfit in ("type=x", "user=x", "stream=x"):
+        refused = browser.get(f"/console/log?{unfit}").text
+        assert 'data-live="no"' in refused
+        assert "OrderCreated</td>" not in refused
     assert "OrderCreated</td>" in browser.get("/console/log?user=1&stream=order-1").text
     event = browser.get("/console/log/1")
     assert "Stoneware Mug" in event.text
