@@ -15,7 +15,7 @@ from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Transcoder
 from eventsourcing.utils import Environment, EnvType, TopicError
 
-from ledger.actor import Actor, Cause
+from ledger.actor import Actor, Cause, Role
 from ledger.attempts import Attempts
 from ledger.cart import MAX_AMOUNT_IN_CENTS, CartItem, amount_of, price_cart
 from ledger.clock import rfc3339
@@ -140,6 +140,9 @@ class OrderLedger(Application[str]):
         A repeat with the same idempotency key answers what the first one did. Raises UnknownOrder, VersionMismatch (not
         at ``expected_version``), Forbidden, InvalidAmount, RefundRefused, UnknownPayment, IdempotencyKeyReused,
         PaymentsUnavailable, Busy.
+
+        With ``expected_version`` an order is refunded once at a version, whoever asks for it. First it learns of what
+        the gateway has refunded: an outcome that was lost makes it another version.
         """
         if amount_in_cents is not None:
             _check_amount("amountInCents", amount_in_cents)
@@ -148,14 +151,19 @@ class OrderLedger(Application[str]):
         expected = expected_version
 
         def attempt() -> RefundOutcome:
-            nonlocal expected
+            nonlocal expected, key
+            # First: what this cause has led to meanwhile moves the order on, and is found after that.
+            order = self._order(order_id)
             receipt = receipt_of(self._ports.receipts, actor, cause)
             if receipt is not None:
                 return self._refunded_before(order_id, receipt)
-            order = self._order(order_id)
             order.check_refundable(actor)
-            _check_version(order, expected)
-            expected = None  # once the gateway is asked, its notice of this refund may be what moves the order on
+            if expected is not None:
+                order = self._with_all_refunds(order, cause)
+                _check_version(order, expected)
+                # Who refunds at the same time from the same version comes to the same refund.
+                key = f"refund-{order.payment_intent_id}-{expected}"
+                expected = None  # from here on the gateway's notice of this refund may be what moves the order on
             refund = self._ports.gateway.refund(order.payment_intent_id, amount_in_cents, key)
             # Always recorded: the webhook of this refund may have been faster, and it does not have this cause.
             now = self._now()
@@ -235,6 +243,15 @@ class OrderLedger(Application[str]):
                 return cast("T", self.repository.get(stream, projector_func=project))
         except AggregateNotFoundError:
             return None
+
+    def _with_all_refunds(self, order: Order, cause: Cause) -> Order:
+        """The order once it knows of every refund that the gateway has made."""
+        notices = [each.notice(self._now()) for each in self._ports.gateway.list_refunds(order.payment_intent_id)]
+        missed = [notice for notice in notices if not order.knows(notice)]
+        told = Cause(request_id=cause.request_id, trace_id=cause.trace_id)
+        for notice in missed:
+            self.record_payment(notice, actor=Actor(None, Role.PAYMENTS), cause=told)
+        return self._order(order.order_id) if missed else order
 
     def _refunded_before(self, order_id: int, receipt: Receipt) -> RefundOutcome:
         """The refund that a receipt is for, as it was answered then."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from eventsourcing.persistence import IntegrityError
 
-from ledger.errors import Busy
+from ledger.errors import Busy, VersionMismatch
 from ledger.observer import Command, Ended, Observed
 from ledger.outcomes import Outcome, Result
 from ledger.receipts import Receipts, receipt_of
@@ -31,13 +31,26 @@ class Attempts:
         """
 
         def attempt_or_replay() -> R | Outcome:
-            receipt = receipt_of(self._receipts, command.actor, command.cause)
-            if receipt is None:
+            replay = self._replay(command)
+            if replay is not None:
+                return replay
+            try:
                 return attempt()
-            self._observed.by.replayed()
-            return Outcome(receipt.order_id, receipt.version, receipt.status, replayed=True)
+            except VersionMismatch:
+                # The same cause, given twice at once, may be what has moved the order on meanwhile.
+                replay = self._replay(command)
+                if replay is None:
+                    raise
+                return replay
 
         return self.until_won(command, attempt_or_replay)
+
+    def _replay(self, command: Command) -> Outcome | None:
+        receipt = receipt_of(self._receipts, command.actor, command.cause)
+        if receipt is None:
+            return None
+        self._observed.by.replayed()
+        return Outcome(receipt.order_id, receipt.version, receipt.status, replayed=True)
 
     def until_won(self, command: Command, attempt: Callable[[], R]) -> R:
         """What the attempt returns. Raises Busy, and what the attempt raises."""

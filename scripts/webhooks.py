@@ -93,7 +93,7 @@ def enable(session: Session, id: str) -> None:
 @pass_session
 def dead(session: Session, id: str, after: int) -> None:
     """Show what was given up for the endpoint ID, a hundred at a time."""
-    table = Table("position", "stream", "error")
+    table = Table("position", "stream", "error", box=None, pad_edge=False, header_style="bold")
     with _endpoints(session) as endpoints:
         for letter in endpoints.dead(id, after):
             table.add_row(str(letter.position), letter.stream, letter.error)

@@ -19,7 +19,7 @@ from api.request_ids import current_request_id
 from api.services import Services
 from api.strict_json import MAX_INTEGER
 from ledger.actor import Cause
-from ledger.errors import IdempotencyKeyReused, LedgerError, UnreadableEvent
+from ledger.errors import IdempotencyKeyReused, LedgerError, UnreadableEvent, VersionMismatch
 from ledger.statuses import TRANSITIONS, Status, parse_status
 from projections.history import HistoryEntry
 
@@ -78,10 +78,8 @@ class OrderPages:
             version = _sent_version()
             amount = cents(request.form.get("amount", "").strip())
             cause = _cause("refund", order_id, version)
-            # Others may have refunded meanwhile; of a repeat that is so where the first one was carried out.
-            expected = None if "again" in request.form else version
             ledger = self._services.ledger
-            ledger.refund_order(order_id, amount, actor=visitor.actor, cause=cause, expected_version=expected)
+            ledger.refund_order(order_id, amount, actor=visitor.actor, cause=cause, expected_version=version)
 
         return self._done(visitor, order_id, "refund", refund)
 
@@ -94,9 +92,14 @@ class OrderPages:
             slug, why = error.slug, error.detail
         except IdempotencyKeyReused as error:
             slug = error.code
-            why = "Something else was done to this order from the same page, or begun: look at it as it is now."
+            why = "Something else was done to this order at the same version, or begun: look at it as it is now."
+        except VersionMismatch as error:
+            slug = error.code
+            why = "The order has changed, perhaps by this very form as it was sent before: its timeline says how."
         except LedgerError as error:
             slug, why = told_of(error)
+            if PROBLEM_TYPES[slug].status >= _OURS:
+                why = "The database, or the payment service, gave no answer. Send it again: it counts once."
         else:
             return go(f"{PATH}/orders/{order_id}")
         return self._order_page(visitor, order_id, Refused(action, why, PROBLEM_TYPES[slug].status))
@@ -169,7 +172,7 @@ def _cause(action: str, order_id: int, version: int) -> Cause:
     reason = request.form.get("reason", "").strip()
     if not reason or len(reason) > MAX_REASON or not reason.isprintable():
         raise Refusal("invalid-body", f"Say why, in one line of at most {MAX_REASON} characters.")
-    sent = {name: value for name, value in request.form.items() if name not in {"form_token", "again"}}
+    sent = {name: value for name, value in request.form.items() if name != "form_token"}
     return Cause(
         request_id=current_request_id(),
         idempotency_key=f"console-{action}-{order_id}-{version}",

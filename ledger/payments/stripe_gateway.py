@@ -22,7 +22,7 @@ from ledger.payments.gateway import OPEN_INTENT, Dispute, Intent, Refund, check_
 from ledger.payments.sandbox import INTENT_PREFIX as SANDBOX_PREFIX
 from ledger.payments.stripe_http import BoundedClient
 from ledger.payments.stripe_objects import Stamp, dispute_of, intent_of, refund_of
-from ledger.payments.stripe_refusals import is_outage, misunderstood, of_amount, of_intent, of_refund, translated
+from ledger.payments.stripe_refusals import is_outage, of_amount, of_intent, of_refund, translated
 
 if TYPE_CHECKING:  # a thousand modules, of which none is needed to run
     from stripe.params import PaymentIntentCreateParams, RefundCreateParams, RefundListParams
@@ -172,7 +172,7 @@ class StripeGateway:
     ) -> Iterator[T]:
         asked: dict[str, object] = {"limit": _PAGE, **params}
         while True:
-            with translated(misunderstood):
+            with translated(of_intent):
                 page = self._call("list", partial(list_page, asked))
                 found = list(map(read, page.data))
             yield from found

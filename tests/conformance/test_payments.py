@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
+from threading import Barrier
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from ledger.actor import Actor, Cause
+from ledger.application import OrderLedger
 from ledger.cart import CartItem
 from ledger.errors import (
     Forbidden,
@@ -27,11 +29,12 @@ from ledger.errors import (
     StorageUnavailable,
     UnknownOrder,
     UnknownPayment,
+    VersionMismatch,
 )
 from ledger.outcomes import Outcome
 from ledger.payments.gateway import Intent, PaymentKind, PaymentNotice, Refund
 from ledger.payments.sandbox import SandboxGateway
-from ledger.receipts import key_digest
+from ledger.receipts import Receipt, key_digest
 from ledger.statuses import Status
 from ledger.storage.reservations import Reservations
 from projections.live import LiveViews
@@ -394,6 +397,69 @@ def test_concurrent_repeats_of_a_refund_make_one(store: Store) -> None:
     assert types(store).count("PaymentRecorded") == 2
     assert summary(store).refunded == 500
     store.assert_sound()
+
+
+def test_two_who_refund_at_once_from_the_same_version_refund_once(store: Store) -> None:
+    place(store)
+    pay(store)
+    both, asked = Barrier(2, timeout=30), count()
+
+    class Slow(SandboxGateway):
+        """Asks once both are about to."""
+
+        def refund(self, intent_id: str, amount_in_cents: int | None, idempotency_key: str) -> Refund:
+            if next(asked) < 2:
+                both.wait()
+            return super().refund(intent_id, amount_in_cents, idempotency_key)
+
+    ledger = store.with_gateway(Slow(store.database))
+
+    def by(actor: Actor) -> Refund:
+        cause = Cause(idempotency_key=f"from {actor.user}", request_hash="h")
+        return ledger.refund_order(1, 500, actor=actor, cause=cause, expected_version=3).refund
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(by, (STAFF, ADMIN))
+    assert one == other
+    assert summary(store).refunded == 500
+    assert made_at_gateway(store) == [500]
+    store.assert_sound()
+
+
+def made_at_gateway(store: Store) -> list[int]:
+    """The amounts of the refunds of order 1 that the gateway has made."""
+    intent = json.loads(store.ledger.history(1)[0].body)["payment_intent_id"]
+    return [each.amount for each in store.gateway.list_refunds(intent)]
+
+
+def test_a_refund_of_which_the_ledger_was_not_told_makes_another_version(store: Store) -> None:
+    place(store)
+    pay(store)
+    intent = json.loads(store.ledger.history(1)[0].body)["payment_intent_id"]
+    store.gateway.refund(intent, 500, "of a process that died")
+    for actor in (STAFF, STAFF, ADMIN):
+        with pytest.raises(VersionMismatch, match="at version 4"):
+            store.ledger.refund_order(1, 500, actor=actor, cause=KEYED, expected_version=3)
+    assert (summary(store).refunded, made_at_gateway(store)) == (500, [500])
+    assert store.ledger.refund_order(1, 700, actor=STAFF, cause=KEYED, expected_version=4).version == 5
+    assert (summary(store).refunded, made_at_gateway(store)) == (1200, [500, 700])
+    store.assert_sound()
+
+
+def test_the_same_move_twice_at_once_is_made_once_and_answered_twice(store: Store) -> None:
+    """Also when the second one reads the order after the first has moved it, and had looked for its key before."""
+    place(store)
+    cause = Cause(idempotency_key="k", request_hash="h")
+    first = store.ledger.change_status(1, Status.AWAITING_PAYMENT, actor=STAFF, cause=cause, expected_version=1)
+    found = [None]
+
+    class Late:
+        def find(self, source: str, key: str) -> Receipt | None:
+            return found.pop() if found else store.receipts.find(source, key)
+
+    ledger = OrderLedger(replace(store.ports, receipts=Late()))
+    again = ledger.change_status(1, Status.AWAITING_PAYMENT, actor=STAFF, cause=cause, expected_version=1)
+    assert again == Outcome(1, first.version, Status.AWAITING_PAYMENT, replayed=True)
 
 
 def test_a_refund_whose_webhook_was_faster_still_has_its_answer(store: Store) -> None:

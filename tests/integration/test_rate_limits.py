@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,14 @@ class Redis:
                     return
                 time.sleep(0.05)
         raise AssertionError("redis-server did not start")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It takes connections, and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        yield
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         if self._process is not None:
@@ -95,6 +105,15 @@ def test_a_store_that_is_gone_stops_nobody(server: Server, store: Redis) -> None
         answers = [client.get(f"{server.url}/leads/statuses", timeout=30) for _ in range(21)]
     assert answers[-1].status_code == 429
     assert problem(answers[-1])["type"] == "/problems/too-many-requests"
+
+
+def test_of_many_that_wait_for_a_store_in_vain_all_are_answered(store: Redis) -> None:
+    app = Flask("limited")
+    app.get("/")(lambda: "done")
+    enforce_limits(app, LimitPolicy(address="1000/day", user="1000/day", store=store.url), lambda: 1)
+    with store.frozen(), ThreadPoolExecutor(16) as many:
+        answers = list(many.map(lambda _: app.test_client().get("/").status_code, range(16)))
+    assert answers == [200] * 16
 
 
 def test_a_store_that_goes_away_after_it_has_counted_changes_no_answer(store: Redis) -> None:

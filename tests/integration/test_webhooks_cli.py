@@ -99,7 +99,7 @@ def test_follow_ends_when_a_part_of_it_can_not_go_on(server: Server, receiver: R
     run(server, "webhooks", "add", receiver.url, "--after", "0")
     database = open_database(server.environ["LEDGER_DATABASE_URL"])
     with database.write() as cursor:
-        cursor.execute("UPDATE webhook_endpoints SET types = 'nonsense'")
+        cursor.execute("DROP TABLE webhook_deliveries")
     database.close()
     told = run(server, "follow", code=1)
     assert "the follower of the queue of webhooks has ended" in told
