@@ -43,6 +43,13 @@ class _ReadCursor(PostgresCursor):
         self.execute = connection.run  # type: ignore[method-assign]  # bound once: this is on every request's path
 
 
+_SNAPSHOT = (
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;"
+    " SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+)
+"""In one round trip. Who takes an export may be slower than the log is read; one who has gone the server notices."""
+
+
 class PostgresDatabase:
     """A PostgreSQL database named by a libpq URI."""
 
@@ -91,10 +98,7 @@ class PostgresDatabase:
     @contextmanager
     def snapshot(self, tables: Sequence[str] = ()) -> Iterator[PostgresCursor]:
         with self._connection() as connection, connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            connection.execute("SET LOCAL statement_timeout = 0")
-            # Who takes an export may be slower than the log is read; who has gone is noticed by the server of requests.
-            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            connection.execute(_SNAPSHOT)
             _hold(connection, tables)
             yield PostgresCursor(connection)
 
