@@ -141,8 +141,8 @@ class OrderLedger(Application[str]):
         at ``expected_version``), Forbidden, InvalidAmount, RefundRefused, UnknownPayment, IdempotencyKeyReused,
         PaymentsUnavailable, Busy.
 
-        With ``expected_version`` an order is refunded once at a version, whoever asks for it. First it learns of what
-        the gateway has refunded: an outcome that was lost makes it another version.
+        With ``expected_version`` it learns first of what the gateway has refunded: an outcome that was lost makes it
+        another version. What is asked for then is the payment's next refund, which there is only one of, whoever asks.
         """
         if amount_in_cents is not None:
             _check_amount("amountInCents", amount_in_cents)
@@ -160,9 +160,12 @@ class OrderLedger(Application[str]):
             order.check_refundable(actor)
             if expected is not None:
                 order = self._with_all_refunds(order, cause)
+                receipt = None if order.version == expected else receipt_of(self._ports.receipts, actor, cause)
+                if receipt is not None:  # given twice at once
+                    return self._refunded_before(order_id, receipt)
                 _check_version(order, expected)
-                # Who refunds at the same time from the same version comes to the same refund.
-                key = f"refund-{order.payment_intent_id}-{expected}"
+                # Who refunds at the same time, or again before anybody knows what came of it, comes to the same refund.
+                key = f"refund-{order.payment_intent_id}-{len(order.payment.refunds) + 1}"
                 expected = None  # from here on the gateway's notice of this refund may be what moves the order on
             refund = self._ports.gateway.refund(order.payment_intent_id, amount_in_cents, key)
             # Always recorded: the webhook of this refund may have been faster, and it does not have this cause.

@@ -29,11 +29,13 @@ _OURS = 500  # and above: it is not known what came of it
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A form (``move`` or ``refund``) that was not carried out, why, and the answer's status."""
+    """A form (``move`` or ``refund``) that was not carried out, why, and the answer's status. It is to be sent again
+    for the order at ``version``: as long as nobody was told that it is another, the one that it was sent for."""
 
     action: str
     why: str
     status: int
+    version: str | None
 
     @property
     def perhaps_done(self) -> bool:
@@ -102,7 +104,9 @@ class OrderPages:
                 why = "The database, or the payment service, gave no answer. Send it again: it counts once."
         else:
             return go(f"{PATH}/orders/{order_id}")
-        return self._order_page(visitor, order_id, Refused(action, why, PROBLEM_TYPES[slug].status))
+        sent, told = request.form.get("version", ""), slug in {VersionMismatch.code, IdempotencyKeyReused.code}
+        version = sent if is_number(sent) and not told else None
+        return self._order_page(visitor, order_id, Refused(action, why, PROBLEM_TYPES[slug].status, version))
 
     def _order_page(self, visitor: Visitor, order_id: int, refused: Refused | None = None) -> Response:
         history = self._history(visitor, order_id)
@@ -131,7 +135,7 @@ class OrderPages:
             refundable=summary.received - summary.refunded - summary.lost,
             refused=refused,
             sent=request.form,
-            version=request.form["version"] if refused and refused.perhaps_done else len(history),
+            version=(refused and refused.version) or len(history),
             max_reason=MAX_REASON,
             currency=history[0].data["currency"],
         )

@@ -17,6 +17,10 @@ OPEN_INTENT = frozenset({"requires_payment_method", "requires_confirmation", "re
 """The statuses of an intent that nobody has paid yet, and that can be cancelled."""
 
 
+UNDONE = frozenset({"failed", "canceled"})
+"""The statuses of refunds that did not come about."""
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """A PaymentIntent: amounts in the currency's smallest unit, ``status`` in Stripe's words.
@@ -132,10 +136,16 @@ class Dispute(_Part):
     KIND = PaymentKind.DISPUTE
 
 
-def check_repeated(made: Refund, amount_in_cents: int | None) -> None:
-    """Raises IdempotencyKeyReused when the refund that a key stands for is not what is asked for now."""
-    if amount_in_cents not in {None, made.amount}:
-        raise IdempotencyKeyReused("This Idempotency-Key stands for a refund of another amount.")
+def check_repeated(made: Refund, amount_in_cents: int | None, intent: Intent) -> None:
+    """Raises IdempotencyKeyReused when the refund that a key stands for is not what is asked for now.
+
+    That was all that was left (``None``), if nothing of the intent is left beside it.
+    """
+    undone = made.amount if made.status in UNDONE else 0
+    left = intent.amount_received - intent.amount_refunded - undone
+    same = left <= 0 if amount_in_cents is None else amount_in_cents == made.amount
+    if not same or made.intent_id != intent.id:
+        raise IdempotencyKeyReused("This Idempotency-Key stands for a refund of another amount, or payment.")
 
 
 class PaymentGateway(Protocol):

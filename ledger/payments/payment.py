@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypedDict
 
-from ledger.payments.gateway import PaymentKind, PaymentNotice
+from ledger.payments.gateway import UNDONE, PaymentKind, PaymentNotice
 from ledger.statuses import Status
 
 _PHASES = {
@@ -29,7 +29,6 @@ _RANK = {kind: rank for rank, kind in enumerate(_PHASES, 1)}
 """Which of two phases that were told of the same second is the later one."""
 
 _FINAL = frozenset({PaymentKind.CANCELED, PaymentKind.RECEIVED})
-_UNDONE = frozenset({"failed", "canceled"})
 _REFUND_RANK = {"succeeded": 1, "failed": 2, "canceled": 2}
 _DISPUTE_RANK = {"warning_closed": 1, "prevented": 1, "charge_refunded": 1, "lost": 2, "won": 3}
 """How final statuses are; those that are not here are all under way. A lost dispute may yet be won."""
@@ -76,7 +75,7 @@ class Payment:
 
         The charge's own sum and the refunds one by one each miss what has not been told yet.
         """
-        undone = sum(refund.amount for refund in self.refunds.values() if refund.status in _UNDONE)
+        undone = sum(refund.amount for refund in self.refunds.values() if refund.status in UNDONE)
         return max(self.refunded_at_once, sum(refund.amount for refund in self.refunds.values())) - undone
 
     @property

@@ -77,12 +77,13 @@ class SandboxGateway:
     def refund(self, intent_id: str, amount_in_cents: int | None, idempotency_key: str) -> Refund:
         """Refunds, once for each key. Raises RefundRefused when not as much is left."""
         with self._database.write() as cursor:
-            query = "SELECT refund_id, amount FROM sandbox_refunds WHERE refund_key = ?"
+            query = "SELECT refund_id, amount, intent_id FROM sandbox_refunds WHERE refund_key = ?"
             intent = _found(cursor, intent_id)
             known = cursor.execute(query, (idempotency_key,))
             if known:
-                made = _refund(intent, *known[0])
-                check_repeated(made, amount_in_cents)
+                *row, of_intent = known[0]
+                made = replace(_refund(intent, *row), intent_id=of_intent)
+                check_repeated(made, amount_in_cents, intent)
                 return made
             left = intent.amount_received - intent.amount_refunded
             amount = left if amount_in_cents is None else amount_in_cents

@@ -426,6 +426,77 @@ def test_two_who_refund_at_once_from_the_same_version_refund_once(store: Store) 
     store.assert_sound()
 
 
+def test_a_refund_that_is_still_under_way_is_the_next_one_also_at_another_version(store: Store) -> None:
+    place(store)
+    pay(store)
+    under_way: list[tuple[str, int | None, str]] = []
+
+    class Hanging(SandboxGateway):
+        """Gives no answer to the first that asks, and does what it asked for later."""
+
+        def refund(self, intent_id: str, amount_in_cents: int | None, idempotency_key: str) -> Refund:
+            if not under_way:
+                under_way.append((intent_id, amount_in_cents, idempotency_key))
+                raise PaymentsUnavailable("no answer")
+            return super().refund(intent_id, amount_in_cents, idempotency_key)
+
+    ledger = store.with_gateway(Hanging(store.database))
+    with pytest.raises(PaymentsUnavailable):
+        ledger.refund_order(1, 500, actor=STAFF, cause=KEYED, expected_version=3)
+    move(store, Status.SHIPPED, ADMIN)
+    with pytest.raises(VersionMismatch):
+        ledger.refund_order(1, 500, actor=STAFF, cause=KEYED, expected_version=3)
+    made = ledger.refund_order(1, 500, actor=STAFF, cause=replace(KEYED, idempotency_key="4"), expected_version=4)
+    assert store.gateway.refund(*under_way[0]) == made.refund
+    assert made_at_gateway(store) == [summary(store).refunded] == [500]
+    store.assert_sound()
+
+
+def test_a_part_and_all_that_is_left_at_once_are_two_requests(store: Store) -> None:
+    place(store)
+    pay(store)
+    both, asked = Barrier(2, timeout=30), count()
+
+    class Slow(SandboxGateway):
+        def refund(self, intent_id: str, amount_in_cents: int | None, idempotency_key: str) -> Refund:
+            if next(asked) < 2:
+                both.wait()
+            return super().refund(intent_id, amount_in_cents, idempotency_key)
+
+    ledger = store.with_gateway(Slow(store.database))
+
+    def by(actor: Actor, amount: int | None) -> int | None:
+        cause = Cause(idempotency_key=f"from {actor.user}", request_hash="h")
+        try:
+            return ledger.refund_order(1, amount, actor=actor, cause=cause, expected_version=3).refund.amount
+        except IdempotencyKeyReused:
+            return None
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(by, (STAFF, ADMIN), (500, None)))
+    assert answers in ([500, None], [None, AMOUNT])
+    assert [summary(store).refunded] == made_at_gateway(store) == [amount for amount in answers if amount]
+    store.assert_sound()
+
+
+def test_what_a_refund_s_key_stands_for_at_the_gateway(store: Store) -> None:
+    """As after an outcome that was lost: there is no receipt."""
+    for order in (1, 2):
+        place(store)
+        pay(store, order)
+    one, other = (json.loads(store.ledger.history(order)[0].body)["payment_intent_id"] for order in (1, 2))
+    part = store.gateway.refund(one, 500, "part")
+    rest = store.gateway.refund(one, None, "rest")
+    assert store.gateway.refund(one, 500, "part") == part
+    assert store.gateway.refund(one, None, "rest") == rest
+    again = store.gateway.refund(other, 700, "again")
+    wrong = ((other, 500, "part"), (other, None, "rest"), (other, None, "again"), (one, 700, "rest"))
+    for intent, amount, key in wrong:
+        with pytest.raises(IdempotencyKeyReused):
+            store.gateway.refund(intent, amount, key)
+    assert store.gateway.refund(other, 700, "again") == again
+
+
 def made_at_gateway(store: Store) -> list[int]:
     """The amounts of the refunds of order 1 that the gateway has made."""
     intent = json.loads(store.ledger.history(1)[0].body)["payment_intent_id"]

@@ -282,10 +282,23 @@ def test_a_refund_is_found_again_when_stripe_has_forgotten_its_key(
     stripe.pay(intent_id)
     first = gateway.refund(intent_id, 500, "refund-17-a")
     second = gateway.refund(intent_id, 500, "refund-17-b")
+    rest = gateway.refund(intent_id, None, "refund-17-c")
     stripe.forget_keys()
     assert gateway.refund(intent_id, 500, "refund-17-a") == first
     assert gateway.refund(intent_id, 500, "refund-17-b") == second
-    assert list(gateway.list_refunds(intent_id)) == [second, first]
+    assert gateway.refund(intent_id, None, "refund-17-c") == rest
+    assert list(gateway.list_refunds(intent_id)) == [rest, second, first]
+
+
+def test_all_that_is_left_is_not_a_part_of_it(gateway: StripeGateway, stripe: StripeServer) -> None:
+    intent_id = create(gateway).id
+    stripe.pay(intent_id)
+    part = gateway.refund(intent_id, 500, "refund-17")
+    for forget in (lambda: None, stripe.forget_keys):
+        forget()
+        with pytest.raises(IdempotencyKeyReused):
+            gateway.refund(intent_id, None, "refund-17")
+    assert list(gateway.list_refunds(intent_id)) == [part]
 
 
 def test_a_refusal_does_not_stick_to_its_key(gateway: StripeGateway, stripe: StripeServer) -> None:

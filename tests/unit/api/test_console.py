@@ -534,6 +534,20 @@ def test_two_who_refund_from_the_same_page_refund_once(signed_in: Any, paid: int
     assert version_in(answers[1]) == "4"  # who has seen what was done may send it again
 
 
+def test_a_mistake_on_a_page_that_is_left_behind_does_not_bring_it_up_to_date(
+    signed_in: Any, paid: int, runtime: Runtime
+) -> None:
+    one, other = signed_in(user=90), signed_in(user=91)
+    behind = one.get(f"/console/orders/{paid}")
+    assert send(other, f"/console/orders/{paid}/refunds", amount="5.00", reason="A dent").status_code == 303
+    sent = {"form_token": form_token(behind), "version": version_in(behind), "reason": "A dent"}
+    for action, mistake in (("refunds", {"amount": "5,0"}), ("refunds", {"amount": "1", "reason": ""}), ("status", {})):
+        mistaken = one.post(f"/console/orders/{paid}/{action}", data={**sent, **mistake})
+        assert (mistaken.status_code, version_in(mistaken)) == (400, "3")
+    again = one.post(f"/console/orders/{paid}/refunds", data={**sent, "amount": "5.00"})
+    assert (again.status_code, refunded(runtime, paid)) == (412, 500)
+
+
 def test_a_refund_whose_outcome_was_lost_is_not_made_twice(
     make_app: Any, signed_in: Any, paid: int, runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
