@@ -36,6 +36,7 @@ from ledger.payments.gateway import Intent, PaymentKind, PaymentNotice, Refund
 from ledger.payments.sandbox import SandboxGateway
 from ledger.receipts import Receipt, key_digest
 from ledger.statuses import Status
+from ledger.storage import Database
 from ledger.storage.reservations import Reservations
 from projections.live import LiveViews
 from projections.payments import PaymentSummary
@@ -399,20 +400,23 @@ def test_concurrent_repeats_of_a_refund_make_one(store: Store) -> None:
     store.assert_sound()
 
 
+class Together(SandboxGateway):
+    """Refunds once two are about to ask for it."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._both, self._asked = Barrier(2, timeout=30), count()
+
+    def refund(self, intent_id: str, amount_in_cents: int | None, idempotency_key: str) -> Refund:
+        if next(self._asked) < 2:
+            self._both.wait()
+        return super().refund(intent_id, amount_in_cents, idempotency_key)
+
+
 def test_two_who_refund_at_once_from_the_same_version_refund_once(store: Store) -> None:
     place(store)
     pay(store)
-    both, asked = Barrier(2, timeout=30), count()
-
-    class Slow(SandboxGateway):
-        """Asks once both are about to."""
-
-        def refund(self, intent_id: str, amount_in_cents: int | None, idempotency_key: str) -> Refund:
-            if next(asked) < 2:
-                both.wait()
-            return super().refund(intent_id, amount_in_cents, idempotency_key)
-
-    ledger = store.with_gateway(Slow(store.database))
+    ledger = store.with_gateway(Together(store.database))
 
     def by(actor: Actor) -> Refund:
         cause = Cause(idempotency_key=f"from {actor.user}", request_hash="h")
@@ -455,15 +459,7 @@ def test_a_refund_that_is_still_under_way_is_the_next_one_also_at_another_versio
 def test_a_part_and_all_that_is_left_at_once_are_two_requests(store: Store) -> None:
     place(store)
     pay(store)
-    both, asked = Barrier(2, timeout=30), count()
-
-    class Slow(SandboxGateway):
-        def refund(self, intent_id: str, amount_in_cents: int | None, idempotency_key: str) -> Refund:
-            if next(asked) < 2:
-                both.wait()
-            return super().refund(intent_id, amount_in_cents, idempotency_key)
-
-    ledger = store.with_gateway(Slow(store.database))
+    ledger = store.with_gateway(Together(store.database))
 
     def by(actor: Actor, amount: int | None) -> int | None:
         cause = Cause(idempotency_key=f"from {actor.user}", request_hash="h")
