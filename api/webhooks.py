@@ -14,7 +14,7 @@ from api.metrics import Metrics, WebhookOutcome
 from api.problems import problem
 from api.services import Services
 from api.strict_json import read_body
-from ledger.actor import Actor, Cause, Role
+from ledger.actor import PAYMENTS, Cause
 from ledger.errors import ForgedNotice, MalformedNotice
 from ledger.payments.gateway import PaymentNotice
 
@@ -64,7 +64,7 @@ class WebhookRoutes:
         if notice is None:
             return WebhookOutcome.IGNORED
         cause = Cause(stripe_event_id=event_id, trace_id=current_trace())
-        outcome = self._ledger.record_payment(notice, actor=Actor(None, Role.PAYMENTS), cause=cause)
+        outcome = self._ledger.record_payment(notice, actor=PAYMENTS, cause=cause)
         if outcome is None:
             return WebhookOutcome.IGNORED
         return WebhookOutcome.KNOWN if outcome.replayed else WebhookOutcome.RECORDED

@@ -65,6 +65,10 @@ class Actor:
         return record
 
 
+PAYMENTS = Actor(None, Role.PAYMENTS)
+"""Whoever tells what the payment gateway says: its notices, or the ledger that has asked it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """What led to an event: an HTTP request (with its idempotency key and request hash) or a Stripe event.

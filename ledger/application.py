@@ -15,7 +15,7 @@ from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Transcoder
 from eventsourcing.utils import Environment, EnvType, TopicError
 
-from ledger.actor import Actor, Cause, Role
+from ledger.actor import PAYMENTS, Actor, Cause
 from ledger.attempts import Attempts
 from ledger.cart import MAX_AMOUNT_IN_CENTS, CartItem, amount_of, price_cart
 from ledger.clock import rfc3339
@@ -253,7 +253,7 @@ class OrderLedger(Application[str]):
         missed = [notice for notice in notices if not order.knows(notice)]
         told = Cause(request_id=cause.request_id, trace_id=cause.trace_id)
         for notice in missed:
-            self.record_payment(notice, actor=Actor(None, Role.PAYMENTS), cause=told)
+            self.record_payment(notice, actor=PAYMENTS, cause=told)
         return self._order(order.order_id) if missed else order
 
     def _refunded_before(self, order_id: int, receipt: Receipt) -> RefundOutcome:

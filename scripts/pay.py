@@ -7,7 +7,7 @@ import secrets
 
 import click
 
-from ledger.actor import Actor, Cause, Role
+from ledger.actor import PAYMENTS, Cause
 from ledger.application import OrderLedger
 from ledger.errors import LedgerError, SettingsError
 from ledger.payments.gateway import PaymentNotice
@@ -59,7 +59,7 @@ def _settle(ledger: OrderLedger, sandbox: SandboxGateway, order: int, *, fail: b
 
 def _record(ledger: OrderLedger, notice: PaymentNotice) -> None:
     cause = Cause(request_id=f"pay-{secrets.token_hex(12)}")
-    ledger.record_payment(notice, actor=Actor(None, Role.PAYMENTS), cause=cause)
+    ledger.record_payment(notice, actor=PAYMENTS, cause=cause)
 
 
 def _status(ledger: OrderLedger, order: int) -> str:

@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from itertools import accumulate
 from typing import NamedTuple
 
-from ledger.actor import Actor, Cause, Role
+from ledger.actor import PAYMENTS, Actor, Cause, Role
 from ledger.application import OrderLedger
 from ledger.cart import MAX_AMOUNT_IN_CENTS, CartItem, amount_of, price_cart
 from ledger.catalogue import Catalogue
@@ -29,7 +29,7 @@ from ledger.statuses import Status
 from ledger.storage import Database
 
 _FIRST_ORDER = datetime(2025, 1, 1, 8, 0, tzinfo=UTC)
-_STAFF, _PAYMENTS = Actor(1_000_001, Role.STAFF), Actor(None, Role.PAYMENTS)
+_STAFF = Actor(1_000_001, Role.STAFF)
 _EVENTS = 2_000
 """Events of an append: enough to make its fsync small change, few enough to hold other writers up only for a moment."""
 
@@ -175,7 +175,7 @@ class Sower:
         if step.by_gateway:
             notice = self._sandbox.settle_intent(order.payment_intent_id, fail=step.status is Status.PAYMENT_FAILED)
             told = Cause(stripe_event_id=f"evt_{step.token}")
-            order.record_payment(notice, actor=_PAYMENTS, cause=told, timestamp=now)
+            order.record_payment(notice, actor=PAYMENTS, cause=told, timestamp=now)
         else:
             actor = life.buyer if step.status is Status.CANCELLED else _STAFF
             cause = Cause(request_id=f"seed-{step.token}")

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Protocol
 
-from ledger.actor import Actor, Cause, Role
+from ledger.actor import PAYMENTS, Actor, Cause
 from ledger.clock import Clock
 from ledger.errors import UnknownPayment
 from ledger.payments.comparison import Comparison, Difference, Standing
@@ -29,7 +29,6 @@ DISPUTES_LAST = timedelta(days=120)
 
 EVER = datetime.fromtimestamp(0, UTC)
 _BATCH = 100  # as many as a page of Stripe's list has
-_PAYMENTS = Actor(None, Role.PAYMENTS)
 
 
 class Standings(Protocol):
@@ -189,7 +188,7 @@ class Reconciler:
     def _recorded(self, notice: PaymentNotice, what: str, order_id: int) -> Finding:
         if not self.fix:
             return Finding(order_id, notice.intent_id, what, "--fix records it", State.MENDABLE)
-        self.ledger.record_payment(notice, actor=_PAYMENTS, cause=Cause(request_id=self.run_id))
+        self.ledger.record_payment(notice, actor=PAYMENTS, cause=Cause(request_id=self.run_id))
         return Finding(order_id, notice.intent_id, what, "recorded", State.MENDED)
 
     def _not_cancelled(self, intent: Intent) -> Iterator[Finding]:
